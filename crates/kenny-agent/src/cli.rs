@@ -1,0 +1,249 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::sync::watch;
+use url::Url;
+
+use crate::config::{self, Config, ConfigError, UpdateConfig};
+use crate::layout::{DEFAULT_SERVICE, Layout};
+use crate::run::{Mode, RunOptions, run};
+use crate::{logging, service, update};
+
+/// The agent of kenny.
+///
+/// Exit codes: 0 done; 1 it failed; 2 wrong usage or config, or not on this system; 3 not installed;
+/// 4 installed and not running.
+#[derive(Debug, Parser)]
+#[command(name = "kenny-agent", version = crate::VERSION, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Without a command: `run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// For `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run in the foreground until Ctrl-C.
+    Run(RunArgs),
+    /// Install, or bring an installation up to date, as a Windows service, and start it.
+    Install(InstallArgs),
+    /// Stop and remove the service and what install put there.
+    Uninstall(UninstallArgs),
+    /// What the service manager starts.
+    RunService(ServiceArgs),
+    /// What the service manager starts to finish an update.
+    #[command(hide = true)]
+    RunUpdater(ServiceArgs),
+    /// What is installed and how it is.
+    Status(StatusArgs),
+    /// The version.
+    Version {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Who the agent is and where its server is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Identity {
+    /// The tunnel's address, like wss://kenny.example/agent/ws.
+    #[arg(long, env = "KENNY_SERVER")]
+    pub server: Option<String>,
+    /// The agent's name at the server.
+    #[arg(long, env = "KENNY_AGENT_ID")]
+    pub agent_id: Option<String>,
+    /// The agent's secret.
+    #[arg(long, env = "KENNY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Seconds between telemetry pushes [default: 900].
+    #[arg(long, env = "KENNY_TELEMETRY_INTERVAL_SECS")]
+    pub telemetry_interval_secs: Option<u64>,
+    /// A PEM file with certificates to trust besides the system's.
+    #[arg(long)]
+    pub ca_file: Option<PathBuf>,
+    /// An origin (https://HOST) besides the server's own from which updates may come; may be given again.
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_update_origin: Vec<Url>,
+    /// Seconds that a new version must stay connected before it counts as proven [default: 60].
+    #[arg(long)]
+    pub probation_secs: Option<u64>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Who and where.
+    #[command(flatten)]
+    pub identity: Identity,
+    /// A config file instead of the one next to the executable.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// Who and where; an installation that is there keeps what is not given.
+    #[command(flatten)]
+    pub identity: Identity,
+    /// The service's name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+    /// Leave the executable where it is.
+    #[arg(long)]
+    pub in_place: bool,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// The service's name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+    /// Remove config, state and logs too.
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// Arguments of what the service manager starts.
+#[derive(Debug, Clone, Args)]
+pub struct ServiceArgs {
+    /// The agent's service name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// The service's name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Identity {
+    fn is_given(&self) -> bool {
+        self.server.is_some() || self.agent_id.is_some() || self.token.is_some()
+    }
+
+    /// The config that these flags make, over what was there before. The error is a sentence.
+    pub fn over(&self, before: Option<Config>) -> Result<Config, String> {
+        let missing =
+            |flag: &str| format!("--{flag} is missing; server, agent id and token are needed");
+        let server = self.server.as_deref().map(config::parse_server).transpose();
+        let server = server.map_err(|problem| format!("--server: {problem}"))?;
+        let agent_id = self.agent_id.as_deref().map(str::parse).transpose();
+        let agent_id = agent_id.map_err(|problem| format!("--agent-id: {problem}"))?;
+        let mut config = match before {
+            Some(before) => before,
+            None => Config {
+                server: server.clone().ok_or_else(|| missing("server"))?,
+                agent_id: agent_id.clone().ok_or_else(|| missing("agent-id"))?,
+                token: self.token.clone().ok_or_else(|| missing("token"))?,
+                telemetry_interval_secs: 900,
+                ca_file: None,
+                log_level: "info".to_owned(),
+                update: UpdateConfig::default(),
+            },
+        };
+        config.server = server.unwrap_or(config.server);
+        config.agent_id = agent_id.unwrap_or(config.agent_id);
+        config.token = self.token.clone().unwrap_or(config.token);
+        config.telemetry_interval_secs =
+            self.telemetry_interval_secs.unwrap_or(config.telemetry_interval_secs);
+        config.ca_file = self.ca_file.clone().or(config.ca_file);
+        if !self.allow_update_origin.is_empty() {
+            config.update.allowed_origins.clone_from(&self.allow_update_origin);
+        }
+        config.update.probation_secs = self.probation_secs.unwrap_or(config.update.probation_secs);
+        config.check().map_err(|(key, problem)| format!("`{key}`: {problem}"))?;
+        Ok(config)
+    }
+}
+
+/// Data for whoever called, on standard output.
+#[expect(clippy::print_stdout, reason = "the command's output")]
+pub fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Carries out what the command line says.
+pub fn execute(cli: Cli) -> ExitCode {
+    match cli.command {
+        None => foreground(&cli.run),
+        Some(Command::Run(args)) => foreground(&args),
+        Some(Command::Install(args)) => {
+            logging::to_stderr("info");
+            service::install(&args)
+        }
+        Some(Command::Uninstall(args)) => {
+            logging::to_stderr("info");
+            service::uninstall(&args)
+        }
+        Some(Command::RunService(args)) => service::run_service(&args),
+        Some(Command::RunUpdater(args)) => update::run_updater(&args.service_name),
+        Some(Command::Status(args)) => {
+            logging::to_stderr("warn");
+            service::status(&args)
+        }
+        Some(Command::Version { json }) => {
+            if json {
+                let os = crate::platform::OS;
+                let arch = crate::platform::native_arch();
+                let facts = serde_json::json!({"version": crate::VERSION, "os": os, "arch": arch, "protocol": kenny_proto::PROTOCOL});
+                print(&facts.to_string());
+            } else {
+                print(&format!("kenny-agent {}", crate::VERSION));
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn foreground(args: &RunArgs) -> ExitCode {
+    logging::to_stderr("info");
+    let prepared = prepare(args).and_then(|(config, layout)| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map(|runtime| (config, layout, runtime)).map_err(|error| error.to_string())
+    });
+    let (config, layout, runtime) = match prepared {
+        Ok(prepared) => prepared,
+        Err(words) => {
+            tracing::error!("{words}");
+            return ExitCode::from(2);
+        }
+    };
+    let (sender, stop) = watch::channel(false);
+    runtime.block_on(async move {
+        tokio::spawn(async move {
+            crate::platform::interrupted().await;
+            sender.send_replace(true);
+        });
+        run(RunOptions { config, layout, mode: Mode::Foreground, stop }).await;
+    });
+    runtime.shutdown_background();
+    ExitCode::SUCCESS
+}
+
+fn prepare(args: &RunArgs) -> Result<(Config, Layout), String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let layout = Layout::new(DEFAULT_SERVICE, own).map_err(|error| format!("{error:#}"))?;
+    let file = args.config.as_ref().unwrap_or(&layout.config_file);
+    let before = match Config::load(file) {
+        Ok(config) => Some(config),
+        Err(ConfigError::Missing(_)) if args.config.is_none() && args.identity.is_given() => None,
+        Err(error) => return Err(crate::words(&error)),
+    };
+    Ok((args.identity.over(before)?, layout))
+}

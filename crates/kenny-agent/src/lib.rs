@@ -1,0 +1,39 @@
+//! The agent of kenny. `main.rs` is wiring; everything it wires is here, so that tests and rigs can use it.
+
+pub mod cli;
+pub mod config;
+mod dispatch;
+pub mod layout;
+pub mod logging;
+pub mod platform;
+pub mod run;
+pub mod service;
+pub mod state;
+mod tools;
+pub mod tunnel;
+pub mod update;
+
+/// This executable's version, stamped by the build script.
+pub const VERSION: &str = env!("KENNY_AGENT_VERSION");
+
+/// An error with its causes in one line.
+pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(target_os = "linux")]
+mod note {
+    //! What the executable says of itself, for whoever reads the file (`kenny_core::image`).
+
+    #[repr(C, align(4))]
+    struct Aligned<const LENGTH: usize>([u8; LENGTH]);
+
+    include!(concat!(env!("OUT_DIR"), "/note.rs"));
+}

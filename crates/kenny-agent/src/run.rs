@@ -1,0 +1,233 @@
+//! The agent itself, in the foreground or as a service: dial, serve, dial again, until it is stopped.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kenny_proto::frames::{Meta, Register, Telemetry as TelemetryFrame};
+use kenny_proto::tools::TelemetryArgs;
+use kenny_proto::{AgentFrame, PROTOCOL, Sha256Digest};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::layout::Layout;
+use crate::platform;
+use crate::state::{AgentState, LastError};
+use crate::tools::Toolbox;
+use crate::tools::telemetry::{self, Telemetry};
+use crate::tunnel::{self, Backoff, End, Outbox, Session};
+use crate::update::{self, Driver};
+
+/// Who runs the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A person, in a console.
+    Foreground,
+    /// The service manager.
+    Service,
+}
+
+/// What the agent runs with.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// What it is told.
+    pub config: Config,
+    /// Where its files are.
+    pub layout: Layout,
+    /// Who runs it.
+    pub mode: Mode,
+    /// Becomes true when it shall stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs until `stop`.
+pub async fn run(options: RunOptions) {
+    let RunOptions { config, layout, mode, mut stop } = options;
+    let started_at = Timestamp::now();
+    let mut state = StateFile::new(&layout, &config, mode, started_at);
+    let own_sha256 = tokio::task::spawn_blocking(|| {
+        std::env::current_exe().and_then(|own| update::sha256_of_file(&own)).ok()
+    });
+    let outbox = Outbox::default();
+    let driver = Driver::new(layout.clone(), config.clone(), mode, outbox.clone());
+    driver.settle();
+    let telemetry = Telemetry::new(started_at, mode == Mode::Service);
+    let toolbox = Toolbox { telemetry: telemetry.clone() };
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone()));
+    let pushes =
+        tokio::spawn(push_telemetry(telemetry, config.clone(), outbox.clone(), state.accepted()));
+    let mut own_sha256 = Some(own_sha256);
+    let mut known_sha256: Option<Sha256Digest> = None;
+    let mut backoff = Backoff::default();
+    tracing::info!(agent.id = %config.agent_id, server = %config.server, version = crate::VERSION, "the agent starts");
+    while !*stop.borrow() {
+        let socket = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            socket = tunnel::connect(&config) => socket,
+        };
+        let before = backoff.clone();
+        let end = match socket {
+            Err(error) => End::Lost(format!("{error:#}")),
+            Ok(socket) => {
+                if let Some(digest) = own_sha256.take() {
+                    known_sha256 = digest.await.ok().flatten();
+                }
+                let register = register(&config, &layout, mode, known_sha256);
+                let mut on_accepted = || {
+                    backoff.reset();
+                    state.connected();
+                    driver.on_accepted();
+                };
+                let session = Session {
+                    socket,
+                    register,
+                    dispatcher: Arc::clone(&dispatcher),
+                    outbox: outbox.clone(),
+                    stop: stop.clone(),
+                    on_accepted: &mut on_accepted,
+                };
+                session.run().await
+            }
+        };
+        match end {
+            End::Stopped => break,
+            End::Unauthorized(reason) => {
+                tracing::error!("{reason}; check agent_id and token with the server's operator");
+                state.lost(reason);
+                backoff.longest();
+            }
+            End::Displaced(reason) => {
+                tracing::warn!(
+                    "{reason}; if it happens again, two PCs use the agent id {}",
+                    config.agent_id
+                );
+                state.lost(reason);
+                // Two agents of one id that each came back at once would chase each other off for ever.
+                backoff = before;
+            }
+            End::TooBig => {
+                let reason = "the server sent a frame of more than 8 MiB".to_owned();
+                tracing::warn!("not connected: {reason}");
+                state.lost(reason);
+            }
+            End::Lost(reason) => {
+                tracing::warn!("not connected: {reason}");
+                state.lost(reason);
+            }
+        }
+        let wait = backoff.next(fastrand::f64());
+        tracing::debug!(wait_ms = wait.as_millis(), "the next attempt comes");
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = sleep(wait) => {}
+        }
+    }
+    pushes.abort();
+    state.lost("the agent was stopped".to_owned());
+    tracing::info!("the agent stops");
+}
+
+fn register(
+    config: &Config,
+    layout: &Layout,
+    mode: Mode,
+    sha256: Option<Sha256Digest>,
+) -> Register {
+    let update = if mode == Mode::Service { update::last_report(layout) } else { None };
+    Register {
+        agent_id: config.agent_id.clone(),
+        token: config.token.clone(),
+        meta: Meta {
+            hostname: platform::hostname(),
+            os: platform::OS,
+            version: crate::VERSION.to_owned(),
+            protocol: Some(PROTOCOL.to_owned()),
+            arch: Some(platform::native_arch()),
+            sha256,
+            service: Some(mode == Mode::Service),
+            update,
+        },
+    }
+}
+
+/// Pushes telemetry right after each acceptance and then every interval.
+async fn push_telemetry(
+    collectors: Telemetry,
+    config: Config,
+    outbox: Outbox,
+    mut accepted: watch::Receiver<bool>,
+) {
+    let every = Duration::from_secs(config.telemetry_interval_secs);
+    while accepted.wait_for(|accepted| *accepted).await.is_ok() {
+        let snapshot = telemetry::fitted(collectors.collect(TelemetryArgs::default()).await);
+        outbox.push(AgentFrame::Telemetry(TelemetryFrame {
+            agent_id: config.agent_id.clone(),
+            collected_at: Timestamp::now(),
+            snapshot,
+        }));
+        tokio::select! {
+            () = sleep(every) => {}
+            lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
+        }
+    }
+}
+
+/// Keeps the state file, and tells the telemetry when there is a session.
+struct StateFile {
+    path: Option<PathBuf>,
+    state: AgentState,
+    accepted: watch::Sender<bool>,
+}
+
+impl StateFile {
+    fn new(layout: &Layout, config: &Config, mode: Mode, started_at: Timestamp) -> Self {
+        // In the foreground the agent leaves no files behind.
+        let path = (mode == Mode::Service).then(|| layout.state_file.clone());
+        let state = AgentState {
+            pid: std::process::id(),
+            version: crate::VERSION.to_owned(),
+            started_at,
+            server: config.server.to_string(),
+            connected: false,
+            since: started_at,
+            last_error: None,
+        };
+        let (accepted, _) = watch::channel(false);
+        Self { path, state, accepted }
+    }
+
+    fn accepted(&self) -> watch::Receiver<bool> {
+        self.accepted.subscribe()
+    }
+
+    fn connected(&mut self) {
+        self.state.connected = true;
+        self.state.since = Timestamp::now();
+        self.write();
+        self.accepted.send_replace(true);
+    }
+
+    fn lost(&mut self, reason: String) {
+        let now = Timestamp::now();
+        if self.state.connected {
+            self.state.connected = false;
+            self.state.since = now;
+        }
+        self.state.last_error = Some(LastError { at: now, text: reason });
+        self.write();
+        self.accepted.send_replace(false);
+    }
+
+    fn write(&self) {
+        let Some(path) = &self.path else { return };
+        let folder = path.parent().map_or(Ok(()), fs_err::create_dir_all);
+        if let Err(error) = folder.and_then(|()| self.state.write(path)) {
+            tracing::warn!(error = %error, "the state file cannot be written");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! `install`: over nothing or over an installation; what fails is undone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::scm::{Scm, Service, ServiceSpec, ServiceState, StartType};
+use crate::cli::InstallArgs;
+use crate::config::{Config, ConfigError};
+use crate::layout::Layout;
+use crate::state::AgentState;
+use crate::update;
+
+/// How long the agent may take to be accepted before install says why it was not.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long the service may take to stop.
+const STOP: Duration = Duration::from_secs(20);
+
+/// Installs, or brings an installation up to date.
+pub fn install(args: &InstallArgs) -> ExitCode {
+    match try_install(args) {
+        Ok(Outcome::Connected { server }) => {
+            crate::cli::print(&format!(
+                "{} is installed and connected to {server}",
+                args.service_name
+            ));
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::NotConnected { why }) => {
+            tracing::error!(
+                "{} is installed and runs, and is not connected after 30 s: {why}. It keeps trying; correct the cause, or remove it with `kenny-agent uninstall`",
+                args.service_name
+            );
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            tracing::error!("not installed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Outcome {
+    Connected { server: String },
+    NotConnected { why: String },
+}
+
+/// What to undo, last done first.
+#[derive(Default)]
+struct Undo {
+    steps: Vec<Box<dyn FnOnce()>>,
+}
+
+impl Undo {
+    fn push(&mut self, step: impl FnOnce() + 'static) {
+        self.steps.push(Box::new(step));
+    }
+
+    fn run(self) {
+        for step in self.steps.into_iter().rev() {
+            step();
+        }
+    }
+}
+
+fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
+    let name = &args.service_name;
+    anyhow::ensure!(
+        !name.is_empty()
+            && name.len() <= 200
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+        "the service name `{name}` may have letters, digits and . - _ only"
+    );
+    let own = std::env::current_exe().context("could not find this executable")?;
+    let scm = Scm::connect()?;
+    let existing = scm.open(name)?;
+    let layout = match (&existing, args.in_place) {
+        (_, true) => Layout::new(name, own.clone())?,
+        (Some(service), false) => Layout::new(name, service.config()?.image)?,
+        (None, false) => Layout::for_service(name)?,
+    };
+    if let Some(open) = update::last_report(&layout).filter(|report| !report.phase.is_final()) {
+        anyhow::bail!(
+            "an update to {} is in its phase `{}`; install again when it is over",
+            open.version,
+            open.phase
+        );
+    }
+    let before = match Config::load(&layout.config_file) {
+        Ok(config) => Some(config),
+        Err(ConfigError::Missing(_)) => None,
+        // A config that cannot be used is replaced only by one that is given whole.
+        Err(error) => match args.identity.over(None) {
+            Ok(_) => None,
+            Err(_) => return Err(error.into()),
+        },
+    };
+    let config = args.identity.over(before).map_err(anyhow::Error::msg)?;
+    let mut undo = Undo::default();
+    match put_in_place(&scm, existing, &own, &layout, &config, &mut undo) {
+        Ok(service) => Ok(wait(&service, &layout, &config)),
+        Err(error) => {
+            undo.run();
+            Err(error.context("what had been changed was put back"))
+        }
+    }
+}
+
+fn put_in_place(
+    scm: &Scm,
+    existing: Option<Service>,
+    own: &Path,
+    layout: &Layout,
+    config: &Config,
+    undo: &mut Undo,
+) -> anyhow::Result<Service> {
+    let was_running = existing.as_ref().map(Service::status).transpose()?;
+    if let Some(service) = &existing {
+        let process = service.process()?;
+        let name = layout.service_name.clone();
+        undo.push(move || start_again(&name));
+        if was_running.is_some_and(|status| status.state != ServiceState::Stopped) {
+            service.stop_and_wait(process, STOP)?;
+        }
+    }
+    for folder in [&layout.install_dir, &layout.update_dir, &layout.state_dir, &layout.log_dir] {
+        make_folder(folder, undo)?;
+    }
+    if own != layout.executable {
+        keep(&layout.executable, undo)?;
+        update::copy_file(own, &layout.executable)
+            .with_context(|| format!("could not write {}", layout.executable.display()))?;
+    }
+    keep(&layout.config_file, undo)?;
+    config.save(&layout.config_file)?;
+    drop(fs_err::remove_file(&layout.state_file));
+    let spec = ServiceSpec {
+        name: layout.service_name.clone(),
+        display_name: if layout.service_name == crate::layout::DEFAULT_SERVICE {
+            "Kenny agent".to_owned()
+        } else {
+            format!("Kenny agent ({})", layout.service_name)
+        },
+        description: "Lets the person who looks after this PC help from afar.".to_owned(),
+        image: layout.executable.clone(),
+        arguments: vec![
+            "run-service".into(),
+            "--service-name".into(),
+            layout.service_name.clone().into(),
+        ],
+        start: StartType::Auto,
+        recovery: true,
+    };
+    let service = if let Some(service) = existing {
+        service.update(&spec)?;
+        service
+    } else {
+        let service = scm.create(&spec)?;
+        let name = layout.service_name.clone();
+        undo.push(move || delete(&name));
+        service
+    };
+    service.start().context("the service did not start")?;
+    service.wait_for_state(ServiceState::Running, CONNECT).with_context(|| {
+        let code = service.status().map_or(0, |status| status.service_code);
+        format!("the service ended with code {code}; its log is in {}", layout.log_dir.display())
+    })?;
+    Ok(service)
+}
+
+fn wait(service: &Service, layout: &Layout, config: &Config) -> Outcome {
+    let until = Instant::now() + CONNECT;
+    let mut why = "it did not say why".to_owned();
+    while Instant::now() < until {
+        let pid = service.status().ok().and_then(|status| status.pid);
+        if let Ok(state) = AgentState::read(&layout.state_file)
+            && Some(state.pid) == pid
+        {
+            if state.connected {
+                return Outcome::Connected { server: config.server.to_string() };
+            }
+            if let Some(error) = state.last_error {
+                why = error.text;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Outcome::NotConnected { why }
+}
+
+fn make_folder(folder: &Path, undo: &mut Undo) -> anyhow::Result<()> {
+    if !folder.exists() {
+        fs_err::create_dir_all(folder)?;
+        let folder = folder.to_owned();
+        // Made by this install, so all that is in it is too: logs of a start that failed.
+        undo.push(move || drop(fs_err::remove_dir_all(folder)));
+    }
+    Ok(())
+}
+
+/// Remembers a file as it is, so that it can be put back.
+fn keep(path: &Path, undo: &mut Undo) -> anyhow::Result<()> {
+    let path = path.to_owned();
+    if path.exists() {
+        let aside: PathBuf = path.with_extension("before-install");
+        update::copy_file(&path, &aside)?;
+        undo.push(move || {
+            drop(update::copy_file(&aside, &path).and_then(|_| fs_err::remove_file(&aside)))
+        });
+    } else {
+        undo.push(move || drop(fs_err::remove_file(path)));
+    }
+    Ok(())
+}
+
+fn delete(name: &str) {
+    let deleted = || -> anyhow::Result<()> {
+        let Some(service) = Scm::connect()?.open(name)? else { return Ok(()) };
+        let process = service.process()?;
+        service.stop_and_wait(process, STOP).map(drop).or_else(|_| service.delete())?;
+        Ok(service.delete()?)
+    };
+    if let Err(error) = deleted() {
+        tracing::error!("the service could not be removed again: {error:#}");
+    }
+}
+
+fn start_again(name: &str) {
+    if let Ok(scm) = Scm::connect()
+        && let Ok(Some(service)) = scm.open(name)
+        && let Err(error) = service.start()
+    {
+        tracing::error!(error = %error, "the service that was there could not be started again");
+    }
+}

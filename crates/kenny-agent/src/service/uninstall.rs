@@ -1,0 +1,116 @@
+//! `uninstall`: removes what install put there, and with `--purge` all that the agent wrote.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::scm::Scm;
+use crate::cli::UninstallArgs;
+use crate::layout::Layout;
+use crate::update;
+
+/// How long the service may take to stop, and a file to become free.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Removes the service and its files.
+pub fn uninstall(args: &UninstallArgs) -> ExitCode {
+    match try_uninstall(args) {
+        Ok(true) => {
+            crate::cli::print(&format!("{} is removed", args.service_name));
+            ExitCode::SUCCESS
+        }
+        Ok(false) => {
+            tracing::warn!("there is no service named {}", args.service_name);
+            ExitCode::from(3)
+        }
+        Err(error) => {
+            tracing::error!("not removed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
+    let scm = Scm::connect()?;
+    let usual = Layout::for_service(&args.service_name)?;
+    let mut layout = usual.clone();
+    let mut found = false;
+    // The updater first: it would start the agent again.
+    for name in [update::updater_service(&args.service_name), args.service_name.clone()] {
+        let Some(service) = scm.open(&name)? else { continue };
+        found = true;
+        if name == args.service_name {
+            layout = Layout::new(&name, service.config()?.image)?;
+        }
+        let process = service.process()?;
+        let stopped = service.stop_and_wait(process, LIMIT);
+        service.delete()?;
+        stopped?;
+    }
+    if !found && !usual.install_dir.exists() && !(args.purge && usual.state_dir.exists()) {
+        return Ok(false);
+    }
+    remove_folder(&layout.update_dir)?;
+    if layout.install_dir == usual.install_dir {
+        remove_executable(&layout)?;
+    }
+    for file in ["before-install", "json.before-install"] {
+        drop(fs_err::remove_file(layout.executable.with_extension(file)));
+        drop(fs_err::remove_file(layout.config_file.with_extension(file)));
+    }
+    drop(fs_err::remove_file(&layout.state_file));
+    if args.purge {
+        drop(fs_err::remove_file(&layout.config_file));
+        remove_folder(&layout.state_dir)?;
+    }
+    if layout.install_dir == usual.install_dir {
+        // Stays when something is in it that is not ours, or the config is kept.
+        drop(fs_err::remove_dir(&layout.install_dir));
+    }
+    Ok(true)
+}
+
+fn remove_executable(layout: &Layout) -> anyhow::Result<()> {
+    let own = std::env::current_exe()?;
+    if own != layout.executable {
+        return Ok(remove(&layout.executable)?);
+    }
+    // This very executable: Windows removes it once it has ended. `ping` is the pause that every Windows has.
+    let folder = layout.install_dir.display();
+    let line =
+        format!("ping -n 2 127.0.0.1 >nul & del /f /q \"{}\" & rmdir \"{folder}\"", own.display());
+    use std::os::windows::process::CommandExt as _;
+    std::process::Command::new(crate::platform::system_folder().join("cmd.exe"))
+        .raw_arg(format!("/d /c \"{line}\""))
+        .current_dir(crate::platform::system_folder())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    Ok(())
+}
+
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    retry(|| match fs_err::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    })
+}
+
+fn remove(file: &Path) -> std::io::Result<()> {
+    retry(|| match fs_err::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    })
+}
+
+/// A process that has just ended, or a scanner, holds a file for a moment.
+fn retry(mut attempt: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+    let until = Instant::now() + LIMIT;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            outcome => return outcome,
+        }
+    }
+}

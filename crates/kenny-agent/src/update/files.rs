@@ -1,0 +1,166 @@
+//! Files of an update: hashing, copying, replacing, and the proof that a candidate was verified.
+
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use kenny_core::image::{self, ImageError};
+use kenny_proto::update::Failure;
+use kenny_proto::{Arch, FailureKind, Os, Sha256Digest};
+use semver::Version;
+
+pub use crate::platform::replace_file as replace;
+
+/// Digest of bytes in memory.
+pub fn sha256_of(bytes: &[u8]) -> Sha256Digest {
+    to_digest(&digest::digest(&digest::SHA256, bytes))
+}
+
+/// Digest of a file as it lies on disk.
+pub fn sha256_of_file(path: &Path) -> io::Result<Sha256Digest> {
+    sha256_of_reader(fs_err::File::open(path)?)
+}
+
+fn sha256_of_reader(mut file: impl Read) -> io::Result<Sha256Digest> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    // 256 KiB: few calls, and the buffer stays in the cache.
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(to_digest(&context.finish()));
+        }
+        context.update(&buffer[..read]);
+    }
+}
+
+fn to_digest(digest: &digest::Digest) -> Sha256Digest {
+    Sha256Digest(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// Copies a file by way of one beside the target, flushed before it gets its name, and returns the digest of
+/// what was copied.
+pub fn copy(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
+    let beside = to.with_extension("exe.new");
+    let mut source = fs_err::File::open(from)?;
+    let mut target = fs_err::File::create(&beside)?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        context.update(&buffer[..read]);
+        target.write_all(&buffer[..read])?;
+    }
+    target.sync_all()?;
+    drop(target);
+    replace(&beside, to)?;
+    Ok(to_digest(&context.finish()))
+}
+
+/// A candidate whose bytes, platform and version were checked. Only [`verify`] makes one, and only one of
+/// these can be staged or swapped in.
+#[derive(Debug)]
+pub struct VerifiedCandidate {
+    path: PathBuf,
+    /// Kept open so that nobody writes to the file between the check and the swap: on Windows the share mode
+    /// allows others to read and to rename, nothing else.
+    _held: fs_err::File,
+}
+
+impl VerifiedCandidate {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What a candidate must be.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Digest of its bytes.
+    pub sha256: Sha256Digest,
+    /// The version that it must say it is.
+    pub version: Version,
+    /// This PC's operating system.
+    pub os: Os,
+    /// This PC's native architecture.
+    pub arch: Arch,
+}
+
+/// Checks a file as it lies on disk: first its digest, then what it says of itself.
+pub fn verify(path: &Path, expected: &Expected) -> Result<VerifiedCandidate, Failure> {
+    let unreadable = |error: io::Error| {
+        fail(FailureKind::Disk, format!("the downloaded file could not be read: {error}"))
+    };
+    let held = crate::platform::open_without_writers(path).map_err(unreadable)?;
+    let held = fs_err::File::from_parts(held, path);
+    let sha256 = sha256_of_file(path).map_err(unreadable)?;
+    if sha256 != expected.sha256 {
+        let detail = format!(
+            "the downloaded file has SHA-256 {sha256}, the request names {}; nothing was changed",
+            expected.sha256
+        );
+        return Err(fail(FailureKind::HashMismatch, detail));
+    }
+    let bytes = fs_err::read(path).map_err(unreadable)?;
+    let facts = image::read_facts(&bytes).map_err(|error: ImageError| {
+        fail(FailureKind::WrongPlatform, format!("the downloaded file is not an agent: {error}"))
+    })?;
+    if (facts.os, facts.arch) != (expected.os, expected.arch) {
+        let detail = format!(
+            "the downloaded agent is for {} {}, this PC is {} {}",
+            facts.os, facts.arch, expected.os, expected.arch
+        );
+        return Err(fail(FailureKind::WrongPlatform, detail));
+    }
+    if facts.version != expected.version {
+        let detail = format!(
+            "the downloaded agent says that it is {}, the request names {}",
+            facts.version, expected.version
+        );
+        return Err(fail(FailureKind::WrongVersion, detail));
+    }
+    Ok(VerifiedCandidate { path: path.to_owned(), _held: held })
+}
+
+/// A failure in words.
+pub fn fail(kind: FailureKind, detail: impl Into<String>) -> Failure {
+    Failure { kind, detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_digest_of_its_source_and_replaces_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a.exe"), folder.path().join("b.exe"));
+        fs_err::write(&from, vec![3; 700_000]).unwrap();
+        fs_err::write(&to, b"old").unwrap();
+        let digest = copy(&from, &to).unwrap();
+        assert_eq!(digest, sha256_of_file(&to).unwrap());
+        assert_eq!(digest, sha256_of(&vec![3; 700_000]));
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn wrong_bytes_are_told_from_wrong_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("candidate.exe");
+        fs_err::write(&path, b"MZ not really").unwrap();
+        let expected = |sha256| Expected {
+            sha256,
+            version: Version::new(1, 0, 0),
+            os: Os::Windows,
+            arch: Arch::X86_64,
+        };
+        let wrong_hash = verify(&path, &expected(Sha256Digest([0; 32]))).unwrap_err();
+        assert_eq!(wrong_hash.kind, FailureKind::HashMismatch);
+        let no_agent = verify(&path, &expected(sha256_of(b"MZ not really"))).unwrap_err();
+        assert_eq!(no_agent.kind, FailureKind::WrongPlatform);
+    }
+}

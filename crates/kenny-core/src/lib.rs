@@ -1,0 +1,8 @@
+//! The decisions of kenny as pure functions: facts and time are arguments, the outcome is a value.
+//!
+//! Nothing here touches files, sockets or clocks; `clippy.toml` beside this crate bans them.
+
+pub mod health;
+pub mod image;
+pub mod rollout;
+pub mod update;

@@ -1,0 +1,57 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use kenny_proto::api::Health;
+
+use super::extract::bearer;
+use super::problem::ApiProblem;
+use crate::app::App;
+use crate::ops::{Face, Operator};
+
+/// A database that takes longer is not ready: load balancers give up at about this time.
+const READY_TIME: Duration = Duration::from_secs(2);
+
+/// The routes.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+}
+
+async fn health() -> Json<Health> {
+    Json(status("ok"))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
+    let wrong = match tokio::time::timeout(READY_TIME, app.store.check()).await {
+        Ok(Ok(())) if app.stopping.is_cancelled() => "the server is going down".to_owned(),
+        Ok(Ok(())) => return (StatusCode::OK, Json(status("ok"))),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the database did not answer within {} s", READY_TIME.as_secs()),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(status(&wrong)))
+}
+
+fn status(status: &str) -> Health {
+    Health { status: status.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiProblem> {
+    if !app.address.ip().is_loopback() {
+        Operator::authorise(&app, bearer(&headers), Face::Rest)?;
+    }
+    let served = app.releases.files.served_bytes();
+    app.metrics.artifact_bytes.inner().store(served, std::sync::atomic::Ordering::Relaxed);
+    let text = app.metrics.encode();
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], text).into_response())
+}

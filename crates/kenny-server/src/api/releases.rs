@@ -1,0 +1,56 @@
+//! `/releases`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use kenny_proto::api::{Problem, ReleaseAdded, ReleaseList};
+
+use super::problem::ApiProblem;
+use crate::app::App;
+use crate::ops::{self, Operator};
+
+/// Lists releases, newest version first
+#[utoipa::path(
+    get,
+    path = "/releases",
+    operation_id = "list_releases",
+    tag = "releases",
+    responses(
+        (status = OK, body = ReleaseList),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<ReleaseList> {
+    Json(ops::releases::list(&app, &operator))
+}
+
+/// Adds an artifact
+///
+/// The body is the executable. Version, operating system and architecture are read out of it.
+#[utoipa::path(
+    post,
+    path = "/releases",
+    operation_id = "add_release",
+    tag = "releases",
+    request_body(content = inline(Vec<u8>), content_type = "application/octet-stream"),
+    responses(
+        (status = CREATED, body = ReleaseAdded),
+        (status = OK, description = "Exactly this artifact is there already.", body = ReleaseAdded),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`release_exists`: with other bytes", body = Problem, content_type = "application/problem+json"),
+        (status = PAYLOAD_TOO_LARGE, description = "`too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, description = "`not_an_agent`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn add(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    body: Body,
+) -> Result<(StatusCode, Json<ReleaseAdded>), ApiProblem> {
+    let added = ops::releases::add(&app, &operator, body.into_data_stream()).await?;
+    let status = if added.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(added)))
+}

@@ -1,0 +1,76 @@
+//! What every part of a running server shares.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::auth::TokenHash;
+use crate::events::Events;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::ops::releases::Releases;
+use crate::store::Store;
+
+/// What every part of a running server shares.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// It speaks TLS itself.
+    pub tls: bool,
+    /// How others reach it, where the operator said so.
+    pub public_url: Option<Url>,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// What the operator authenticates with.
+    pub operator_token: TokenHash,
+    /// The database.
+    pub store: Store,
+    /// Every agent.
+    pub fleet: Fleet,
+    /// Every release.
+    pub releases: Releases,
+    /// What happens.
+    pub events: Events,
+    /// Numbers.
+    pub metrics: std::sync::Arc<Metrics>,
+    /// The server goes down: long answers (event streams) end now.
+    pub stopping: CancellationToken,
+    /// Agents are sent away: those that register now, too.
+    pub tunnel_closing: CancellationToken,
+    /// An agent's connection ended.
+    pub disconnected: Notify,
+}
+
+impl App {
+    /// The server's address as the sender of these headers reached it, without a slash at its end: links that are
+    /// built on it have the same origin from the sender's view.
+    pub fn base_url(&self, headers: &HeaderMap) -> String {
+        if let Some(url) = &self.public_url {
+            return url.as_str().trim_end_matches('/').to_owned();
+        }
+        let host = headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .and_then(|host| host.parse::<Authority>().ok())
+            .filter(|authority| !authority.as_str().contains('@'));
+        match host {
+            Some(authority) => format!("{}://{authority}", self.scheme()),
+            None => self.own_url(),
+        }
+    }
+
+    /// The server's address as it is on this machine.
+    pub fn own_url(&self) -> String {
+        format!("{}://{}", self.scheme(), self.address)
+    }
+
+    const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}

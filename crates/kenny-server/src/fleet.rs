@@ -1,0 +1,320 @@
+//! Every agent in memory: what it may authenticate with, what it said of itself, what it should run, and its
+//! connection. Loaded at start and kept in step by `ops`, so that nothing of the tunnel waits for the database.
+//!
+//! What the tunnel learns is marked here and written behind by one task, which tries again while the database
+//! does not take it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kenny_core::rollout::Intent;
+use kenny_proto::api::{Agent, TelemetryView};
+use kenny_proto::frames::Meta;
+use kenny_proto::{AgentId, Arch, Os, Sha256Digest};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::auth::TokenHash;
+use crate::rollout::UpdateRecord;
+use crate::store::rows::{self, AgentRow};
+use crate::store::{Store, StoreError};
+use crate::tunnel::Session;
+
+/// So many agents are written in one piece of work.
+const CHUNK: usize = 256;
+/// Between two tries of a database that does not take what was learnt.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What an agent said of itself when it last registered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentFacts {
+    /// The PC's name.
+    pub hostname: String,
+    /// Its operating system.
+    pub os: Os,
+    /// Its architecture, where the agent said so.
+    pub arch: Option<Arch>,
+    /// The version that runs.
+    pub version: String,
+    /// The protocol that it announced.
+    pub protocol: Option<String>,
+    /// True when the service manager runs it.
+    pub service: Option<bool>,
+    /// Digest of its executable.
+    pub sha256: Option<Sha256Digest>,
+}
+
+impl From<&Meta> for AgentFacts {
+    fn from(meta: &Meta) -> Self {
+        Self {
+            hostname: meta.hostname.clone(),
+            os: meta.os,
+            arch: meta.arch,
+            version: meta.version.clone(),
+            protocol: meta.protocol.clone(),
+            service: meta.service,
+            sha256: meta.sha256,
+        }
+    }
+}
+
+/// What the operator wants an agent to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The version.
+    pub version: Version,
+    /// Go there even if what runs is newer.
+    pub allow_downgrade: bool,
+}
+
+impl From<&Desired> for Intent {
+    fn from(desired: &Desired) -> Self {
+        Self { version: desired.version.clone(), allow_downgrade: desired.allow_downgrade }
+    }
+}
+
+/// One agent.
+#[derive(Debug)]
+pub struct AgentEntry {
+    /// Its id.
+    pub id: AgentId,
+    /// Held while an operator's intent is written and applied: one after the other.
+    pub intent: tokio::sync::Mutex<()>,
+    marked: AtomicBool,
+    state: Mutex<AgentState>,
+}
+
+/// What is known of one agent. Held for moments only, never across an await.
+#[derive(Debug)]
+pub struct AgentState {
+    /// What it authenticates with.
+    pub token_hash: TokenHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last heard of, before the current connection.
+    pub last_seen_at: Option<Timestamp>,
+    /// What it said of itself.
+    pub facts: Option<Box<AgentFacts>>,
+    /// What it should run.
+    pub desired: Option<Desired>,
+    /// Its last update.
+    pub update: Option<Box<UpdateRecord>>,
+    /// Its connection.
+    pub session: Option<Arc<Session>>,
+    /// Telemetry that is not in the database yet.
+    pub telemetry: Option<Box<TelemetryView>>,
+    /// When its last rejection was told, so that one that tries for ever does not fill the events.
+    pub rejection_told: Option<Instant>,
+    /// The operator removed it.
+    pub removed: bool,
+}
+
+impl AgentEntry {
+    fn new(row: AgentRow, update: Option<UpdateRecord>) -> Self {
+        Self {
+            id: row.id,
+            intent: tokio::sync::Mutex::new(()),
+            marked: AtomicBool::new(false),
+            state: Mutex::new(AgentState {
+                token_hash: row.token_hash,
+                created_at: row.created_at,
+                last_seen_at: row.last_seen_at,
+                facts: row.facts.map(Box::new),
+                desired: row.desired,
+                update: update.map(Box::new),
+                session: None,
+                telemetry: None,
+                rejection_told: None,
+                removed: false,
+            }),
+        }
+    }
+
+    /// The agent's state, for a moment.
+    pub fn lock(&self) -> MutexGuard<'_, AgentState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its connection.
+    pub fn session(&self) -> Option<Arc<Session>> {
+        self.lock().session.clone()
+    }
+
+    /// How the operator sees it.
+    pub fn view(&self) -> Agent {
+        let state = self.lock();
+        let facts = state.facts.as_deref();
+        let session = state.session.as_deref();
+        Agent {
+            id: self.id.clone(),
+            online: session.is_some(),
+            created_at: state.created_at,
+            last_seen_at: session.map(Session::last_frame_at).or(state.last_seen_at),
+            connected_at: session.map(|session| session.connected_at),
+            hostname: facts.map(|facts| facts.hostname.clone()),
+            os: facts.map(|facts| facts.os),
+            arch: facts.and_then(|facts| facts.arch),
+            version: facts.map(|facts| facts.version.clone()),
+            protocol: facts.map(|facts| facts.protocol.clone().unwrap_or_else(|| "0.2".to_owned())),
+            service: facts.and_then(|facts| facts.service),
+            sha256: facts.and_then(|facts| facts.sha256),
+            desired_version: state.desired.as_ref().map(|desired| desired.version.to_string()),
+            update: state.update.as_ref().map(|record| record.update.clone()),
+        }
+    }
+}
+
+/// Every agent.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    agents: RwLock<HashMap<AgentId, Arc<AgentEntry>>>,
+    /// Agents with something that the database does not have yet.
+    marked: Mutex<Vec<Arc<AgentEntry>>>,
+    wake: Notify,
+}
+
+impl Fleet {
+    /// What the database has.
+    pub fn new(agents: Vec<AgentRow>, updates: Vec<UpdateRecord>) -> Self {
+        let mut updates: HashMap<AgentId, UpdateRecord> =
+            updates.into_iter().map(|record| (record.update.agent_id.clone(), record)).collect();
+        let agents = agents
+            .into_iter()
+            .map(|row| {
+                let update = updates.remove(&row.id);
+                (row.id.clone(), Arc::new(AgentEntry::new(row, update)))
+            })
+            .collect();
+        Self { agents: RwLock::new(agents), ..Self::default() }
+    }
+
+    /// The agent of this id.
+    pub fn get(&self, id: &AgentId) -> Option<Arc<AgentEntry>> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The agent of this name, which may not even be an id.
+    pub fn find(&self, id: &str) -> Option<Arc<AgentEntry>> {
+        self.get(&id.parse().ok()?)
+    }
+
+    /// Every agent, in no order.
+    pub fn all(&self) -> Vec<Arc<AgentEntry>> {
+        self.agents.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Adds an agent that the database has.
+    pub fn insert(&self, row: AgentRow) {
+        let entry = Arc::new(AgentEntry::new(row, None));
+        self.agents.write().unwrap_or_else(PoisonError::into_inner).insert(entry.id.clone(), entry);
+    }
+
+    /// Forgets an agent.
+    pub fn remove(&self, id: &AgentId) {
+        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Something of this agent is to be written. Never waits.
+    pub fn mark(&self, entry: &Arc<AgentEntry>) {
+        if !entry.marked.swap(true, Ordering::AcqRel) {
+            self.marked.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(entry));
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes what is marked, for ever.
+    pub async fn write_behind(&self, store: &Store) {
+        loop {
+            self.wake.notified().await;
+            while let Err(error) = self.flush(store).await {
+                tracing::warn!(%error, "what agents reported is not in the database yet; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Writes what is marked, once.
+    pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
+        let marked =
+            std::mem::take(&mut *self.marked.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut chunks = marked.chunks(CHUNK);
+        for chunk in chunks.by_ref() {
+            if let Err(error) = Self::write(store, chunk).await {
+                // This chunk marked itself again; the rest was not reached.
+                let rest: Vec<_> = chunk.iter().chain(chunks.flatten()).cloned().collect();
+                self.marked.lock().unwrap_or_else(PoisonError::into_inner).extend(rest);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(store: &Store, entries: &[Arc<AgentEntry>]) -> Result<(), StoreError> {
+        let pictures: Vec<Picture> = entries.iter().map(Picture::take).collect();
+        let pictures = Arc::new(pictures);
+        let written = Arc::clone(&pictures);
+        let result = store
+            .run(move |connection| {
+                for picture in written.iter() {
+                    picture.write(connection)?;
+                }
+                Ok(())
+            })
+            .await;
+        if result.is_err() {
+            for (entry, picture) in entries.iter().zip(pictures.iter()) {
+                picture.put_back(entry);
+            }
+        }
+        result
+    }
+}
+
+/// What is to be written of one agent.
+struct Picture {
+    id: AgentId,
+    last_seen_at: Option<Timestamp>,
+    facts: Option<Box<AgentFacts>>,
+    update: Option<Box<UpdateRecord>>,
+    telemetry: Option<Box<TelemetryView>>,
+}
+
+impl Picture {
+    fn take(entry: &Arc<AgentEntry>) -> Self {
+        // Unmarked first: what changes from here on marks it again.
+        entry.marked.store(false, Ordering::Release);
+        let mut state = entry.lock();
+        let seen = state.session.as_ref().map(|session| session.last_frame_at());
+        Self {
+            id: entry.id.clone(),
+            last_seen_at: seen.or(state.last_seen_at),
+            facts: state.facts.clone(),
+            update: state.update.clone(),
+            telemetry: state.telemetry.take(),
+        }
+    }
+
+    fn write(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
+        rows::save_facts(connection, &self.id, self.last_seen_at, self.facts.as_deref())?;
+        if let Some(update) = &self.update {
+            rows::save_update(connection, update)?;
+        }
+        if let Some(telemetry) = &self.telemetry {
+            rows::save_telemetry(connection, &self.id, telemetry)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the entry marked; it stands in the list again already or is put there by the caller.
+    fn put_back(&self, entry: &Arc<AgentEntry>) {
+        let mut state = entry.lock();
+        if state.telemetry.is_none() {
+            state.telemetry.clone_from(&self.telemetry);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The whole surface as one table: the tunnel, the REST API, MCP, artifacts, health.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use kenny_proto::TUNNEL_PATH;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::api::problem::problem;
+use crate::app::App;
+use crate::{api, mcp, releases, tunnel};
+
+/// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// Every route.
+pub fn router(app: &Arc<App>) -> Router {
+    let (api, _) = api::router();
+    Router::new()
+        .route(TUNNEL_PATH, any(tunnel::upgrade))
+        .merge(api)
+        .merge(api::health::router())
+        .fallback(api::problem::not_found)
+        .method_not_allowed_fallback(api::problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(Arc::clone(app))
+        .merge(releases::router(app.releases.files.clone(), app.releases.signer.clone()))
+        .merge(mcp::router(Arc::clone(app)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(TraceLayer::new_for_http())
+}
+
+fn panicked(_panic: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request ended in a defect of the server");
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "A defect of the server",
+        "the request ended in a defect of the server; its log says more",
+    )
+    .into_response()
+}

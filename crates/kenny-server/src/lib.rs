@@ -1,0 +1,29 @@
+//! The server of kenny: agents dial in, the operator acts through REST and MCP, releases reach the agents.
+//!
+//! The way of one update through it: `api` or `mcp`, `ops`, intent in `store`, `rollout`, `tunnel`, the agent, and
+//! back in with `register` through `tunnel` to the same `rollout`.
+
+pub mod api;
+mod app;
+mod auth;
+pub mod config;
+mod events;
+mod fleet;
+mod http;
+mod mcp;
+mod metrics;
+mod ops;
+mod releases;
+mod rollout;
+#[cfg(test)]
+mod scenarios;
+mod server;
+pub mod signals;
+mod store;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod tunnel;
+
+pub use config::{Config, TlsFiles};
+pub use server::{Server, reset_operator_token};

@@ -1,0 +1,85 @@
+//! `kenny-server`: wiring of command line, logs, signals and the server.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use kenny_server::config::{Cli, Command, LogFormat};
+use kenny_server::signals::Signals;
+use kenny_server::{Config, Server};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The logs may be JSON, or filtered away; this is for the person at the terminal.
+            let _ = writeln!(std::io::stderr(), "kenny-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Some(Command::Openapi) = cli.command {
+        return say(&kenny_server::api::openapi_json());
+    }
+    start_logs(cli.options.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Some(Command::ResetToken) => {
+                let token = kenny_server::reset_operator_token(&cli.data_dir).await?;
+                say(&format!("\n  New operator token (shown this once, the old one is void):\n\n    {token}\n\n"))
+            }
+            Some(Command::Openapi) | None => serve(Config::from_cli(cli.data_dir, cli.options)).await,
+        }
+    })
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let server = Server::bind(config).await?;
+    let mut lines =
+        format!("kenny-server {} listens on {}\n", env!("CARGO_PKG_VERSION"), server.url());
+    if let Some(token) = &server.operator_token {
+        lines = format!(
+            "{lines}\n  Operator token (shown this once, only its hash is kept):\n\n    {token}\n\n  \
+             Lost it? Stop the server and run `kenny-server reset-token`.\n\n"
+        );
+    }
+    say(&lines)?;
+    server
+        .serve(async move {
+            signals.next().await;
+            tokio::spawn(async move {
+                signals.next().await;
+                tracing::warn!("asked twice: stopping at once");
+                std::process::exit(1);
+            });
+        })
+        .await
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn start_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("KENNY_LOG")
+        .or_else(|_| EnvFilter::try_from_default_env())
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            use std::io::IsTerminal as _;
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            logs.with_ansi(colour).init();
+        }
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,97 @@
+//! Agents: seeing them, making them, removing them.
+
+use jiff::Timestamp;
+use kenny_proto::api::{AgentCreated, AgentDetail, AgentList, NewAgent};
+use kenny_proto::{CloseCode, TUNNEL_PATH};
+use rusqlite::ErrorCode;
+
+use super::{Operator, OpsError, agent, updates};
+use crate::app::App;
+use crate::auth::{TokenHash, new_agent_token};
+use crate::events::kind;
+use crate::store::StoreError;
+use crate::store::rows::{self, AgentRow};
+
+/// Every agent, by id.
+pub fn list(app: &App, _operator: &Operator) -> AgentList {
+    let mut agents: Vec<_> = app.fleet.all().iter().map(|entry| entry.view()).collect();
+    agents.sort_by(|one, other| one.id.cmp(&other.id));
+    AgentList { agents }
+}
+
+/// One agent with its updates and telemetry.
+pub async fn show(app: &App, operator: &Operator, id: &str) -> Result<AgentDetail, OpsError> {
+    let entry = agent(app, id)?;
+    let updates = updates::list(app, operator, id).await?.updates;
+    let waiting = entry.lock().telemetry.as_deref().cloned();
+    let telemetry = if waiting.is_some() {
+        waiting
+    } else {
+        let id = entry.id.clone();
+        app.store.run(move |connection| rows::telemetry(connection, &id)).await?
+    };
+    Ok(AgentDetail { agent: entry.view(), updates, telemetry })
+}
+
+/// Makes an agent. `base_url` is how the operator reaches the server.
+pub async fn create(
+    app: &App,
+    _operator: &Operator,
+    wanted: NewAgent,
+    base_url: &str,
+) -> Result<AgentCreated, OpsError> {
+    let id = wanted.id;
+    let token = new_agent_token();
+    let row = AgentRow {
+        id: id.clone(),
+        token_hash: TokenHash::of(&token),
+        created_at: Timestamp::now(),
+        last_seen_at: None,
+        facts: None,
+        desired: None,
+    };
+    let (hash, created_at) = (row.token_hash, row.created_at);
+    let inserted = app
+        .store
+        .run({
+            let id = id.clone();
+            move |connection| rows::insert_agent(connection, &id, hash, created_at)
+        })
+        .await;
+    match inserted {
+        Ok(()) => app.fleet.insert(row),
+        Err(StoreError::Database(rusqlite::Error::SqliteFailure(error, _)))
+            if error.code == ErrorCode::ConstraintViolation =>
+        {
+            return Err(OpsError::AgentExists(id.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(agent.id = %id, "agent created");
+    app.events.publish(kind::AGENT_CREATED, Some(&id), format!("{id} was created"));
+    let server = format!("{}{TUNNEL_PATH}", base_url.replacen("http", "ws", 1));
+    Ok(AgentCreated { id, token, server })
+}
+
+/// Removes an agent with its history and ends its connection.
+pub async fn remove(app: &App, _operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let entry = agent(app, id)?;
+    let _intent = entry.intent.lock().await;
+    if entry.lock().removed {
+        return Err(OpsError::UnknownAgent(id.to_owned()));
+    }
+    let gone = entry.id.clone();
+    app.store.run(move |connection| rows::delete_agent(connection, &gone)).await?;
+    app.fleet.remove(&entry.id);
+    let session = {
+        let mut state = entry.lock();
+        state.removed = true;
+        state.session.clone()
+    };
+    if let Some(session) = session {
+        session.close(CloseCode::Unauthorized, "the operator removed this agent");
+    }
+    tracing::info!(agent.id = %entry.id, "agent removed");
+    app.events.publish(kind::AGENT_REMOVED, Some(&entry.id), format!("{} was removed", entry.id));
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Events: what is missed is read from the database first, then everything as it happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use kenny_proto::AgentId;
+use kenny_proto::api::Event;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::{Operator, OpsError, agent};
+use crate::app::App;
+use crate::store::rows;
+
+/// A listener that missed more than this starts over instead.
+const MAX_REPLAY: u32 = 10_000;
+
+/// Follows events, of one agent where it is named, from after `last_seen` where that is given. Ends when the server
+/// goes down.
+pub async fn follow(
+    app: &Arc<App>,
+    _operator: &Operator,
+    agent_name: Option<&str>,
+    last_seen: Option<i64>,
+) -> Result<impl Stream<Item = Arc<Event>> + Send + use<>, OpsError> {
+    let agent_id =
+        agent_name.map(|name| agent(app, name)).transpose()?.map(|entry| entry.id.clone());
+    // Listening before reading: what happens in between comes twice and is sorted out by its id.
+    let receiver = app.events.listen();
+    let mut waiting = VecDeque::new();
+    let mut newest = last_seen.unwrap_or(i64::MIN);
+    if let Some(last_seen) = last_seen {
+        match missed(app, agent_id.clone(), last_seen).await {
+            Some(events) => waiting.extend(events.into_iter().map(Arc::new)),
+            None => waiting.push_back(Arc::new(app.events.resync())),
+        }
+        newest = waiting.back().map_or(newest, |event| event.id);
+    }
+    let following = Following {
+        app: Arc::clone(app),
+        agent_id,
+        receiver,
+        waiting,
+        newest,
+        stopping: app.stopping.clone(),
+    };
+    Ok(futures_util::stream::unfold(following, Following::next))
+}
+
+/// What came after `last_seen`, or none when that cannot be said completely.
+async fn missed(app: &App, agent_id: Option<AgentId>, last_seen: i64) -> Option<Vec<Event>> {
+    if last_seen > app.events.newest() {
+        // Of another database.
+        return None;
+    }
+    let read = app
+        .store
+        .run(move |connection| {
+            let oldest = rows::event_range(connection)?.map(|(oldest, _)| oldest);
+            let events =
+                rows::events_after(connection, last_seen, agent_id.as_ref(), MAX_REPLAY + 1)?;
+            Ok((oldest, events))
+        })
+        .await;
+    match read {
+        Ok((oldest, events)) => {
+            let complete = (last_seen <= 0 || oldest.is_none_or(|oldest| oldest <= last_seen))
+                && events.len() <= MAX_REPLAY as usize;
+            complete.then_some(events)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "events that a listener missed could not be read");
+            None
+        }
+    }
+}
+
+struct Following {
+    app: Arc<App>,
+    agent_id: Option<AgentId>,
+    receiver: broadcast::Receiver<Arc<Event>>,
+    waiting: VecDeque<Arc<Event>>,
+    newest: i64,
+    stopping: CancellationToken,
+}
+
+impl Following {
+    async fn next(mut self) -> Option<(Arc<Event>, Self)> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Some((event, self));
+        }
+        loop {
+            let received = tokio::select! {
+                received = self.receiver.recv() => received,
+                () = self.stopping.cancelled() => return None,
+            };
+            match received {
+                Ok(event) => {
+                    let about = self.agent_id.is_none() || self.agent_id == event.agent_id;
+                    if event.id > self.newest && about {
+                        return Some((event, self));
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {
+                    return Some((Arc::new(self.app.events.resync()), self));
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}

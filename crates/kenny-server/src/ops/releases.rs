@@ -1,0 +1,203 @@
+//! Releases: adding them, listing them, finding the one for an agent.
+
+use std::error::Error as StdError;
+use std::sync::{PoisonError, RwLock};
+
+use axum::body::Bytes;
+use futures_util::Stream;
+use jiff::Timestamp;
+use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
+use kenny_proto::{Arch, Os};
+use semver::Version;
+
+use super::{Operator, OpsError};
+use crate::app::App;
+use crate::events::kind;
+use crate::releases::ReleaseFiles;
+use crate::releases::links::Signer;
+use crate::store::rows;
+
+/// Every release, in memory: the reconciler asks while the database may not answer.
+pub struct Releases {
+    /// The artifacts.
+    pub files: ReleaseFiles,
+    /// Makes the links to them.
+    pub signer: Signer,
+    list: RwLock<Vec<Release>>,
+    /// Held from the check for a conflict to the end of adding.
+    adding: tokio::sync::Mutex<()>,
+}
+
+impl Releases {
+    /// What the database and the data folder have.
+    pub fn new(files: ReleaseFiles, signer: Signer, list: Vec<Release>) -> Self {
+        Self { files, signer, list: RwLock::new(list), adding: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Every artifact, newest version first.
+    pub fn list(&self) -> Vec<Release> {
+        let mut list = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
+        list.sort_by_cached_key(|release| {
+            let version = Version::parse(&release.version).ok();
+            (std::cmp::Reverse(version), release.os, release.arch)
+        });
+        list
+    }
+
+    /// The artifact of a version for a platform. An agent of 0.2 does not say its architecture: then it is the only
+    /// one that there is, or `x86_64`.
+    pub fn find(&self, version: &Version, os: Os, arch: Option<Arch>) -> Result<Release, OpsError> {
+        let wanted = version.to_string();
+        let list = self.list();
+        let here: Vec<&Release> =
+            list.iter().filter(|release| release.version == wanted && release.os == os).collect();
+        let found = match (arch, here.as_slice()) {
+            (None, [only]) => Some(*only),
+            (_, several) => {
+                let arch = arch.unwrap_or(Arch::X86_64);
+                several.iter().copied().find(|release| release.arch == arch)
+            }
+        };
+        found.cloned().ok_or_else(|| {
+            let platform = match arch {
+                Some(arch) => format!("{os} {arch}"),
+                None => os.to_string(),
+            };
+            OpsError::NoSuchRelease(missing(&wanted, Some(&platform), &list))
+        })
+    }
+
+    /// Whether there is an artifact of the version for any platform.
+    pub fn any(&self, version: &Version) -> Result<(), OpsError> {
+        let wanted = version.to_string();
+        let list = self.list();
+        if list.iter().any(|release| release.version == wanted) {
+            return Ok(());
+        }
+        Err(OpsError::NoSuchRelease(missing(&wanted, None, &list)))
+    }
+}
+
+fn missing(version: &str, platform: Option<&str>, list: &[Release]) -> String {
+    const SHOWN: usize = 8;
+    let there: Vec<String> = list
+        .iter()
+        .take(SHOWN)
+        .map(|release| format!("{} for {} {}", release.version, release.os, release.arch))
+        .collect();
+    let there = match (there.is_empty(), list.len() > SHOWN) {
+        (true, _) => "there are no releases yet".to_owned(),
+        (false, false) => format!("there is {}", there.join(", ")),
+        (false, true) => format!("there is {} and more", there.join(", ")),
+    };
+    let platform = platform.map(|platform| format!(" for {platform}")).unwrap_or_default();
+    format!(
+        "there is no release {version}{platform} ({there}); add it with `kenny release add FILE`"
+    )
+}
+
+/// Every release.
+pub fn list(app: &App, _operator: &Operator) -> ReleaseList {
+    ReleaseList { releases: app.releases.list() }
+}
+
+/// Takes an executable in. Exactly the same bytes again change nothing.
+pub async fn add<E>(
+    app: &App,
+    _operator: &Operator,
+    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> Result<ReleaseAdded, OpsError>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let received = app.releases.files.receive(body).await?;
+    let release = Release {
+        version: received.facts.version.to_string(),
+        os: received.facts.os,
+        arch: received.facts.arch,
+        sha256: received.sha256,
+        size_bytes: received.size_bytes,
+        added_at: Timestamp::now(),
+    };
+    let _adding = app.releases.adding.lock().await;
+    let there = app.releases.list().into_iter().find(|there| {
+        (&there.version, there.os, there.arch) == (&release.version, release.os, release.arch)
+    });
+    match there {
+        Some(there) if there.sha256 != release.sha256 => {
+            return Err(OpsError::ReleaseExists {
+                version: there.version,
+                platform: format!("{} {}", there.os, there.arch),
+                there: there.sha256,
+            });
+        }
+        Some(there) => {
+            // Published again, in case the file was lost from the data folder.
+            received.publish().await?;
+            return Ok(ReleaseAdded { release: there, created: false });
+        }
+        None => {}
+    }
+    // The file first: a row never names a file that is not there.
+    received.publish().await?;
+    let row = release.clone();
+    app.store.run(move |connection| rows::insert_release(connection, &row)).await?;
+    app.releases.list.write().unwrap_or_else(PoisonError::into_inner).push(release.clone());
+    tracing::info!(
+        version = %release.version, os = %release.os, arch = %release.arch, sha256 = %release.sha256,
+        size_bytes = release.size_bytes, "release added"
+    );
+    let summary =
+        format!("release {} for {} {} was added", release.version, release.os, release.arch);
+    app.events.publish(kind::RELEASE_ADDED, None, summary);
+    Ok(ReleaseAdded { release, created: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kenny_proto::Sha256Digest;
+
+    fn release(version: &str, os: Os, arch: Arch) -> Release {
+        Release {
+            version: version.to_owned(),
+            os,
+            arch,
+            sha256: Sha256Digest([1; 32]),
+            size_bytes: 1,
+            added_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn releases(list: Vec<Release>) -> (crate::testing::TempDir, Releases) {
+        let folder = crate::testing::TempDir::new();
+        let files = ReleaseFiles::open(folder.path()).unwrap();
+        (folder, Releases::new(files, Signer::new(&[0; 32]), list))
+    }
+
+    #[test]
+    fn an_agent_that_does_not_say_its_architecture_gets_the_likely_one() {
+        let version = Version::new(1, 1, 0);
+        let find = |list: &[Arch], arch| {
+            let list = list.iter().map(|arch| release("1.1.0", Os::Windows, *arch)).collect();
+            let (_folder, releases) = releases(list);
+            releases.find(&version, Os::Windows, arch).map(|release| release.arch).ok()
+        };
+        assert_eq!(find(&[Arch::Aarch64], None), Some(Arch::Aarch64));
+        assert_eq!(find(&[Arch::Aarch64, Arch::X86_64], None), Some(Arch::X86_64));
+        assert_eq!(find(&[Arch::Aarch64], Some(Arch::X86_64)), None);
+        assert_eq!(find(&[], None), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_exists_newest_first() {
+        let list = ["1.9.0", "1.10.0"].map(|version| release(version, Os::Linux, Arch::X86_64));
+        let (_folder, releases) = releases(list.to_vec());
+        let error = releases.find(&Version::new(2, 0, 0), Os::Windows, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no release 2.0.0 for windows (there is 1.10.0 for linux x86_64, 1.9.0 for linux x86_64); \
+             add it with `kenny release add FILE`"
+        );
+    }
+}

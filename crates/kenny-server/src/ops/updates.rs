@@ -1,0 +1,257 @@
+//! Updates: what an agent should run, and how it goes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kenny_proto::UpdateId;
+use kenny_proto::api::{NewUpdate, Update, UpdateList};
+use semver::Version;
+
+use super::{Operator, OpsError, agent};
+use crate::app::App;
+use crate::events::kind;
+use crate::fleet::{AgentEntry, AgentState, Desired};
+use crate::rollout::{self, Answer, UpdateRecord, is_version};
+use crate::store::rows;
+
+/// How many updates of an agent are shown.
+const SHOWN: u32 = 20;
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Requested {
+    /// A new update was made for it.
+    Created(Update),
+    /// The agent runs the version already, or the very same intent stands.
+    Standing(Update),
+}
+
+/// What a request needs.
+enum Plan {
+    Stands(Box<Update>),
+    Create { record: Box<UpdateRecord>, superseded: Option<Box<UpdateRecord>>, created: bool },
+}
+
+/// Asks for a version. The agent need not be online.
+pub async fn request(
+    app: &Arc<App>,
+    operator: &Operator,
+    id: &str,
+    wanted: &NewUpdate,
+) -> Result<Requested, OpsError> {
+    request_and_send(app, operator, id, wanted).await.map(|(requested, _)| requested)
+}
+
+/// Like [`request`], with the agent's answer to come when `agent.update` went out for it.
+pub async fn request_and_send(
+    app: &Arc<App>,
+    operator: &Operator,
+    id: &str,
+    wanted: &NewUpdate,
+) -> Result<(Requested, Option<Answer>), OpsError> {
+    let entry = agent(app, id)?;
+    let version = Version::parse(&wanted.version)
+        .map_err(|_| OpsError::BadVersion(wanted.version.clone()))?;
+    let desired = Desired { version, allow_downgrade: wanted.allow_downgrade };
+    // Nothing is sent to this agent by anybody else until the intent is written.
+    let _intent = entry.intent.lock().await;
+    let written = write_intent(app, &entry, &desired).await;
+    let answer = rollout::act(app, &entry);
+    let requested = match written? {
+        Requested::Created(update) => {
+            tracing::info!(
+                agent.id = %entry.id, update.id = %update.id, version = %update.version,
+                face = operator.face().as_str(), "update requested"
+            );
+            Requested::Created(current(&entry, update))
+        }
+        Requested::Standing(update) => Requested::Standing(current(&entry, update)),
+    };
+    Ok((requested, answer))
+}
+
+async fn write_intent(
+    app: &App,
+    entry: &Arc<AgentEntry>,
+    desired: &Desired,
+) -> Result<Requested, OpsError> {
+    let plan = plan(app, entry, &entry.lock(), desired)?;
+    let (record, superseded, created) = match plan {
+        Plan::Stands(update) => return Ok(Requested::Standing(*update)),
+        Plan::Create { record, superseded, created } => (record, superseded, created),
+    };
+    let (row, old, wanted) = (record.clone(), superseded.clone(), desired.clone());
+    app.store
+        .run(move |connection| {
+            if let Some(old) = &old {
+                rows::save_update(connection, old)?;
+            }
+            rows::insert_update(connection, &row)?;
+            rows::set_desired(connection, &row.update.agent_id, Some(&wanted))
+        })
+        .await?;
+    let mut state = entry.lock();
+    if state.removed {
+        return Err(OpsError::UnknownAgent(entry.id.to_string()));
+    }
+    if let Some(old) = &superseded {
+        rollout::tell(app, old, true);
+    }
+    rollout::tell(app, &record, true);
+    let update = record.update.clone();
+    state.update = Some(record);
+    state.desired = Some(desired.clone());
+    drop(state);
+    // Whatever was marked before would have written the old update last.
+    app.fleet.mark(entry);
+    Ok(if created { Requested::Created(update) } else { Requested::Standing(update) })
+}
+
+fn plan(
+    app: &App,
+    entry: &AgentEntry,
+    state: &AgentState,
+    desired: &Desired,
+) -> Result<Plan, OpsError> {
+    if state.removed {
+        return Err(OpsError::UnknownAgent(entry.id.to_string()));
+    }
+    let now = Timestamp::now();
+    let wanted = desired.version.to_string();
+    let running = state.facts.as_ref().map(|facts| facts.version.as_str());
+    let last = state.update.as_deref();
+    let open = last.filter(|record| record.is_open());
+    if let Some(open) = open
+        && is_version(&open.update.version, &wanted)
+        && (open.allow_downgrade || !desired.allow_downgrade)
+        && state.desired.is_some()
+    {
+        return Ok(Plan::Stands(Box::new(open.update.clone())));
+    }
+    let in_hand = |record: &&UpdateRecord| record.session.is_some();
+    if let Some(busy) = open.filter(in_hand) {
+        return Err(OpsError::UpdateInProgress {
+            version: busy.update.version.clone(),
+            update: busy.update.id,
+        });
+    }
+    let superseded = open.map(|open| {
+        let mut old = Box::new(open.clone());
+        old.superseded(&format!("{wanted} is wanted instead"), now);
+        old
+    });
+    let mut record = Box::new(UpdateRecord::requested(
+        entry.id.clone(),
+        running.map(str::to_owned),
+        &desired.version,
+        desired.allow_downgrade,
+        now,
+    ));
+    match (running, running.and_then(|running| Version::parse(running).ok())) {
+        (Some(running), _) if is_version(running, &wanted) => {
+            let finished = last.filter(|last| {
+                last.update.state == kenny_proto::api::UpdateState::Succeeded
+                    && is_version(&last.update.version, &wanted)
+            });
+            if let Some(finished) = finished
+                && state.desired.as_ref() == Some(desired)
+            {
+                return Ok(Plan::Stands(Box::new(finished.update.clone())));
+            }
+            record.already_runs(now);
+            return Ok(Plan::Create { record, superseded, created: false });
+        }
+        (Some(running), None) => {
+            return Err(OpsError::VersionUnknown(rollout::unknown_version(running)));
+        }
+        (Some(running), Some(version))
+            if version.cmp_precedence(&desired.version).is_gt() && !desired.allow_downgrade =>
+        {
+            return Err(OpsError::DowngradeNotAllowed { running: running.to_owned(), wanted });
+        }
+        (_, _) => {}
+    }
+    match &state.facts {
+        Some(facts) => {
+            app.releases.find(&desired.version, facts.os, facts.arch)?;
+        }
+        // Never connected: which platform it is, is seen when it registers.
+        None => app.releases.any(&desired.version)?,
+    }
+    Ok(Plan::Create { record, superseded, created: true })
+}
+
+/// The update as it stands now: it may have been sent since.
+fn current(entry: &AgentEntry, update: Update) -> Update {
+    match &entry.lock().update {
+        Some(record) if record.update.id == update.id => record.update.clone(),
+        Some(_) | None => update,
+    }
+}
+
+/// No version is wanted any more. An update that was not sent yet is over; one that the agent works on goes on.
+pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let entry = agent(app, id)?;
+    let _intent = entry.intent.lock().await;
+    let superseded = {
+        let state = entry.lock();
+        if state.desired.is_none() {
+            return Ok(());
+        }
+        state.update.as_deref().filter(|record| record.is_open() && record.sent == 0).cloned().map(
+            |mut record| {
+                record.superseded("no version is wanted any more", Timestamp::now());
+                record
+            },
+        )
+    };
+    let (agent_id, old) = (entry.id.clone(), superseded.clone());
+    app.store
+        .run(move |connection| {
+            if let Some(old) = &old {
+                rows::save_update(connection, old)?;
+            }
+            rows::set_desired(connection, &agent_id, None)
+        })
+        .await?;
+    let mut state = entry.lock();
+    state.desired = None;
+    if let Some(record) = superseded {
+        rollout::tell(app, &record, true);
+        state.update = Some(Box::new(record));
+    }
+    drop(state);
+    app.fleet.mark(&entry);
+    app.events.publish(
+        kind::INTENT_CLEARED,
+        Some(&entry.id),
+        format!("no particular version of {} is wanted any more", entry.id),
+    );
+    rollout::act(app, &entry);
+    Ok(())
+}
+
+/// An agent's updates, newest first.
+pub async fn list(app: &App, _operator: &Operator, id: &str) -> Result<UpdateList, OpsError> {
+    let entry = agent(app, id)?;
+    let agent_id = entry.id.clone();
+    let records =
+        app.store.run(move |connection| rows::updates_of(connection, &agent_id, SHOWN)).await?;
+    let updates = records.into_iter().map(|record| current(&entry, record.update)).collect();
+    Ok(UpdateList { updates })
+}
+
+/// One update.
+pub async fn get(app: &App, _operator: &Operator, id: &str) -> Result<Update, OpsError> {
+    let unknown = || OpsError::UnknownUpdate(id.to_owned());
+    let update_id: UpdateId = id.parse().map_err(|_| unknown())?;
+    let record = app
+        .store
+        .run(move |connection| rows::update_by_id(connection, update_id))
+        .await?
+        .ok_or_else(unknown)?;
+    Ok(match app.fleet.get(&record.update.agent_id) {
+        Some(entry) => current(&entry, record.update),
+        None => record.update,
+    })
+}

@@ -1,0 +1,230 @@
+//! Putting a server together, serving, and going down in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use jiff::Timestamp;
+use kenny_proto::Sha256Digest;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::auth::{self, TokenHash};
+use crate::config::Config;
+use crate::events::Events;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::ops::releases::Releases;
+use crate::releases::ReleaseFiles;
+use crate::releases::links::Signer;
+use crate::store::{DataDir, Store, rows};
+use crate::{http, tls, tunnel};
+
+/// How long running calls may take once the server is asked to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a request.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// A server that holds its data folder and listens, and has yet to serve.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The operator's token, when this start made it. It is not kept anywhere.
+    pub operator_token: Option<String>,
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    /// Held until the server is gone.
+    data_dir: DataDir,
+}
+
+impl Server {
+    /// Takes the data folder and the address.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+        let data_dir = DataDir::open(&config.data_dir)?;
+        let metrics = Arc::new(Metrics::default());
+        let store = Store::open(&data_dir, Arc::clone(&metrics)).with_context(|| {
+            format!("the database in {} cannot be opened", config.data_dir.display())
+        })?;
+        let files = ReleaseFiles::open(data_dir.path())
+            .context("the folder of the releases cannot be opened")?;
+        let kept = Kept::load(&store).await.context("the database cannot be read")?;
+        let listener = TcpListener::bind(config.listen).with_context(|| {
+            format!("cannot listen on {}; is another server running there?", config.listen)
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let app = App {
+            address,
+            tls: tls.is_some(),
+            public_url: config.public_url,
+            heartbeat: config.heartbeat,
+            operator_token: kept.operator_token_hash,
+            fleet: kept.fleet,
+            releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
+            store,
+            metrics,
+            stopping: CancellationToken::new(),
+            tunnel_closing: CancellationToken::new(),
+            disconnected: Notify::new(),
+        };
+        Ok(Self {
+            address,
+            operator_token: kept.operator_token,
+            app: Arc::new(app),
+            listener,
+            tls,
+            data_dir,
+        })
+    }
+
+    /// The server's address as a URL, without a slash at its end.
+    pub fn url(&self) -> String {
+        self.app.own_url()
+    }
+
+    /// What its parts share.
+    #[cfg(test)]
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Serves until `shutdown` is ready, then goes down in order: no new connections, event streams end, running
+    /// calls get 10 s, agents are sent away with 1001, the database is closed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let Self { app, listener, tls, data_dir, .. } = self;
+        let router = http::router(&app).into_make_service();
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(listener).context("the listener cannot be used")?;
+        server.http_builder().http1().header_read_timeout(HEADER_TIME);
+        let server = server
+            .handle(handle.clone())
+            .first_request_timeout(HEADER_TIME)
+            .accept_error_handler(|peer, error| {
+                if let Some(peer) = peer {
+                    tracing::debug!(%peer, %error, "a connection was not established");
+                } else {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
+            });
+        let serving = async {
+            match tls {
+                Some(config) => {
+                    let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(config))
+                        .acceptor(NoDelayAcceptor::new());
+                    server.acceptor(acceptor).serve(router).await
+                }
+                None => server.acceptor(NoDelayAcceptor::new()).serve(router).await,
+            }
+        };
+        let background = Background::start(&app);
+        tracing::info!(address = %app.address, tls = app.tls, "listening");
+        let drained = {
+            tokio::pin!(serving);
+            tokio::select! {
+                ended = &mut serving => ended,
+                () = shutdown => {
+                    tracing::info!("going down: running calls get {} s", DRAIN_TIME.as_secs());
+                    app.stopping.cancel();
+                    handle.graceful_shutdown(Some(DRAIN_TIME));
+                    serving.await
+                }
+            }
+        };
+        app.stopping.cancel();
+        app.tunnel_closing.cancel();
+        tunnel::close_all(&app).await;
+        background.stop();
+        if let Err(error) = app.fleet.flush(&app.store).await {
+            tracing::warn!(%error, "what agents reported last is not in the database");
+        }
+        app.store.close().await;
+        drop(data_dir);
+        tracing::info!("stopped");
+        drained.context("serving failed")
+    }
+}
+
+/// The tasks that every server runs beside its connections.
+struct Background(Vec<tokio::task::AbortHandle>);
+
+impl Background {
+    fn start(app: &Arc<App>) -> Self {
+        let (swept, written) = (Arc::clone(app), Arc::clone(app));
+        let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
+        let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
+        Self(vec![sweeper.abort_handle(), writer.abort_handle()])
+    }
+
+    fn stop(self) {
+        for task in self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// What the database has at start; secrets that it has not are made.
+struct Kept {
+    operator_token: Option<String>,
+    operator_token_hash: TokenHash,
+    artifact_secret: Sha256Digest,
+    fleet: Fleet,
+    releases: Vec<kenny_proto::api::Release>,
+    newest_event: Option<i64>,
+}
+
+impl Kept {
+    async fn load(store: &Store) -> anyhow::Result<Self> {
+        let kept = store
+            .run(|connection| {
+                let (operator_token, operator_token_hash) = if let Some(hash) =
+                    rows::bytes_setting(connection, rows::OPERATOR_TOKEN_HASH)?
+                {
+                    (None, TokenHash(hash))
+                } else {
+                    let (token, hash) = new_operator_token(connection)?;
+                    (Some(token), hash)
+                };
+                let artifact_secret =
+                    if let Some(secret) = rows::bytes_setting(connection, rows::ARTIFACT_SECRET)? {
+                        secret
+                    } else {
+                        let secret = Sha256Digest(auth::random_bytes());
+                        rows::set_setting(connection, rows::ARTIFACT_SECRET, &secret.to_string())?;
+                        secret
+                    };
+                Ok(Self {
+                    operator_token,
+                    operator_token_hash,
+                    artifact_secret,
+                    fleet: Fleet::new(rows::agents(connection)?, rows::last_updates(connection)?),
+                    releases: rows::releases(connection)?,
+                    newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
+                })
+            })
+            .await?;
+        Ok(kept)
+    }
+}
+
+fn new_operator_token(connection: &rusqlite::Connection) -> rusqlite::Result<(String, TokenHash)> {
+    let token = auth::new_operator_token();
+    let hash = TokenHash::of(&token);
+    rows::set_setting(connection, rows::OPERATOR_TOKEN_HASH, &hash.0.to_string())?;
+    Ok((token, hash))
+}
+
+/// Makes a new operator token for the data folder of a server that does not run.
+pub async fn reset_operator_token(data_dir: &std::path::Path) -> anyhow::Result<String> {
+    let data_dir = DataDir::open(data_dir)?;
+    let store = Store::open(&data_dir, Arc::default())?;
+    let (token, _) = store.run(new_operator_token).await?;
+    store.close().await;
+    Ok(token)
+}

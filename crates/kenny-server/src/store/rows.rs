@@ -1,0 +1,443 @@
+//! The SQL: what is a row and what a value. Called on the database's thread only.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use kenny_proto::api::{Event, Release, TelemetryView, TimelineEntry, Update};
+use kenny_proto::{AgentId, Sha256Digest, UpdateId};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::auth::TokenHash;
+use crate::fleet::{AgentFacts, Desired};
+use crate::rollout::UpdateRecord;
+
+/// The hash of the operator's token, hexadecimal.
+pub const OPERATOR_TOKEN_HASH: &str = "operator_token_hash";
+/// The secret that signs links to artifacts, hexadecimal.
+pub const ARTIFACT_SECRET: &str = "artifact_secret";
+
+/// Reads a setting.
+pub fn setting(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a setting.
+pub fn set_setting(connection: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")?
+        .execute([name, value])?;
+    Ok(())
+}
+
+/// One agent as the database has it.
+#[derive(Debug)]
+pub struct AgentRow {
+    /// Its id.
+    pub id: AgentId,
+    /// The hash of its token.
+    pub token_hash: TokenHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Timestamp>,
+    /// What it said of itself.
+    pub facts: Option<AgentFacts>,
+    /// What it should run.
+    pub desired: Option<Desired>,
+}
+
+/// Every agent.
+pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
+    connection
+        .prepare(
+            "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade FROM agents",
+        )?
+        .query_map([], |row| {
+            let allow_downgrade = row.get(6)?;
+            let desired = parsed_option(row, 5)?.map(|version| Desired { version, allow_downgrade });
+            Ok(AgentRow {
+                id: parsed(row, 0)?,
+                token_hash: TokenHash(parsed(row, 1)?),
+                created_at: parsed(row, 2)?,
+                last_seen_at: parsed_option(row, 3)?,
+                facts: json_option(row, 4)?,
+                desired,
+            })
+        })?
+        .collect()
+}
+
+/// Adds an agent. A second one of the same id violates the primary key.
+pub fn insert_agent(
+    connection: &Connection,
+    id: &AgentId,
+    token_hash: TokenHash,
+    created_at: Timestamp,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO agents (id, token_hash, created_at) VALUES (?1, ?2, ?3)",
+        params![id.as_str(), token_hash.0.to_string(), created_at.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Removes an agent with its updates and telemetry.
+pub fn delete_agent(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM agents WHERE id = ?1", [id.as_str()])?;
+    Ok(())
+}
+
+/// Writes what an agent should run.
+pub fn set_desired(
+    connection: &Connection,
+    id: &AgentId,
+    desired: Option<&Desired>,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE agents SET desired_version = ?2, desired_allow_downgrade = ?3 WHERE id = ?1",
+        params![
+            id.as_str(),
+            desired.map(|desired| desired.version.to_string()),
+            desired.is_some_and(|desired| desired.allow_downgrade)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes what is known of an agent; nothing when the agent is gone.
+pub fn save_facts(
+    connection: &Connection,
+    id: &AgentId,
+    last_seen_at: Option<Timestamp>,
+    facts: Option<&AgentFacts>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE agents SET last_seen_at = ?2, facts = ?3 WHERE id = ?1")?
+        .execute(params![id.as_str(), last_seen_at.map(|at| at.to_string()), facts.map(to_json)])?;
+    Ok(())
+}
+
+/// Keeps an agent's last telemetry; nothing when the agent is gone.
+pub fn save_telemetry(
+    connection: &Connection,
+    id: &AgentId,
+    telemetry: &TelemetryView,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO telemetry (agent_id, collected_at, received_at, snapshot)
+             SELECT id, ?2, ?3, ?4 FROM agents WHERE id = ?1
+             ON CONFLICT (agent_id) DO UPDATE SET collected_at = ?2, received_at = ?3, snapshot = ?4",
+        )?
+        .execute(params![
+            id.as_str(),
+            telemetry.collected_at.to_string(),
+            telemetry.received_at.to_string(),
+            to_json(&telemetry.snapshot)
+        ])?;
+    Ok(())
+}
+
+/// An agent's last telemetry.
+pub fn telemetry(connection: &Connection, id: &AgentId) -> rusqlite::Result<Option<TelemetryView>> {
+    connection
+        .query_row(
+            "SELECT collected_at, received_at, snapshot FROM telemetry WHERE agent_id = ?1",
+            [id.as_str()],
+            |row| {
+                Ok(TelemetryView {
+                    collected_at: parsed(row, 0)?,
+                    received_at: parsed(row, 1)?,
+                    snapshot: json(row, 2)?,
+                })
+            },
+        )
+        .optional()
+}
+
+/// Every artifact of every release.
+pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
+    connection
+        .prepare("SELECT version, os, arch, sha256, size_bytes, added_at FROM releases")?
+        .query_map([], |row| {
+            Ok(Release {
+                version: row.get(0)?,
+                os: parsed(row, 1)?,
+                arch: parsed(row, 2)?,
+                sha256: parsed(row, 3)?,
+                size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
+                added_at: parsed(row, 5)?,
+            })
+        })?
+        .collect()
+}
+
+/// Adds an artifact. Another one for the same version and platform violates the primary key.
+pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO releases (version, os, arch, sha256, size_bytes, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            release.version,
+            release.os.as_str(),
+            release.arch.as_str(),
+            release.sha256.to_string(),
+            i64::try_from(release.size_bytes).unwrap_or(i64::MAX),
+            release.added_at.to_string()
+        ],
+    )?;
+    Ok(())
+}
+
+/// Adds an update with its timeline.
+pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
+    let update = &record.update;
+    connection.execute(
+        "INSERT INTO updates (id, agent_id, from_version, version, allow_downgrade, state, sent, staged_reply, requested_at, journal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, '[]')",
+        params![
+            update.id.to_string(),
+            update.agent_id.as_str(),
+            update.from_version,
+            update.version,
+            record.allow_downgrade,
+            word(&update.state),
+            update.requested_at.to_string()
+        ],
+    )?;
+    save_update(connection, record)
+}
+
+/// Writes how an update stands; nothing when it is gone with its agent.
+pub fn save_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
+    let update = &record.update;
+    let id = update.id.to_string();
+    let changed = connection
+        .prepare_cached(
+            "UPDATE updates SET sha256 = ?2, state = ?3, phase = ?4, failure = ?5, sent = ?6, staged_reply = ?7,
+             finished_at = ?8, journal = ?9 WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            update.sha256.map(|sha256| sha256.to_string()),
+            word(&update.state),
+            update.phase.as_ref().map(word),
+            update.failure.as_ref().map(to_json),
+            record.sent,
+            record.staged_reply,
+            update.finished_at.map(|at| at.to_string()),
+            to_json(&update.journal)
+        ])?;
+    if changed == 0 {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO update_timeline (update_id, position, step, at, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (position, entry) in (0_i64..).zip(&update.timeline) {
+        insert.execute(params![id, position, entry.step, entry.at.to_string(), entry.detail])?;
+    }
+    Ok(())
+}
+
+const UPDATE_COLUMNS: &str = "SELECT id, agent_id, from_version, version, allow_downgrade, sha256, state, phase, failure, sent,
+    staged_reply, requested_at, finished_at, journal FROM updates";
+
+/// The newest update of every agent that has one.
+pub fn last_updates(connection: &Connection) -> rusqlite::Result<Vec<UpdateRecord>> {
+    let sql = format!(
+        "{UPDATE_COLUMNS} WHERE sequence IN (SELECT max(sequence) FROM updates GROUP BY agent_id)"
+    );
+    with_timelines(
+        connection,
+        connection.prepare(&sql)?.query_map([], update)?.collect::<Result<_, _>>()?,
+    )
+}
+
+/// An agent's updates, newest first.
+pub fn updates_of(
+    connection: &Connection,
+    id: &AgentId,
+    limit: u32,
+) -> rusqlite::Result<Vec<UpdateRecord>> {
+    let sql = format!("{UPDATE_COLUMNS} WHERE agent_id = ?1 ORDER BY sequence DESC LIMIT ?2");
+    let records = connection
+        .prepare_cached(&sql)?
+        .query_map(params![id.as_str(), limit], update)?
+        .collect::<Result<_, _>>()?;
+    with_timelines(connection, records)
+}
+
+/// One update.
+pub fn update_by_id(
+    connection: &Connection,
+    id: UpdateId,
+) -> rusqlite::Result<Option<UpdateRecord>> {
+    let sql = format!("{UPDATE_COLUMNS} WHERE id = ?1");
+    let record = connection.prepare_cached(&sql)?.query_row([id.to_string()], update).optional()?;
+    let mut records = with_timelines(connection, Vec::from_iter(record))?;
+    Ok(records.pop())
+}
+
+fn update(row: &Row<'_>) -> rusqlite::Result<UpdateRecord> {
+    Ok(UpdateRecord {
+        update: Update {
+            id: parsed(row, 0)?,
+            agent_id: parsed(row, 1)?,
+            from_version: row.get(2)?,
+            version: row.get(3)?,
+            sha256: parsed_option(row, 5)?,
+            state: named(row, 6)?,
+            phase: row.get::<_, Option<String>>(7)?.map(|_| named(row, 7)).transpose()?,
+            percent: None,
+            failure: json_option(row, 8)?,
+            requested_at: parsed(row, 11)?,
+            finished_at: parsed_option(row, 12)?,
+            timeline: Vec::new(),
+            journal: json(row, 13)?,
+        },
+        allow_downgrade: row.get(4)?,
+        sent: row.get(9)?,
+        staged_reply: row.get(10)?,
+        session: None,
+    })
+}
+
+fn with_timelines(
+    connection: &Connection,
+    mut records: Vec<UpdateRecord>,
+) -> rusqlite::Result<Vec<UpdateRecord>> {
+    let mut timeline = connection.prepare_cached(
+        "SELECT step, at, detail FROM update_timeline WHERE update_id = ?1 ORDER BY position",
+    )?;
+    for record in &mut records {
+        record.update.timeline = timeline
+            .query_map([record.update.id.to_string()], |row| {
+                Ok(TimelineEntry { step: row.get(0)?, at: parsed(row, 1)?, detail: row.get(2)? })
+            })?
+            .collect::<Result<_, _>>()?;
+    }
+    Ok(records)
+}
+
+/// Keeps an event.
+pub fn insert_event(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO events (id, at, kind, agent_id, summary, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            event.id,
+            event.at.to_string(),
+            event.kind,
+            event.agent_id.as_ref().map(AgentId::as_str),
+            event.summary,
+            event.update.as_ref().map(to_json)
+        ])?;
+    Ok(())
+}
+
+/// Events with a larger id, oldest first; only those about `agent` where one is named.
+pub fn events_after(
+    connection: &Connection,
+    after: i64,
+    agent: Option<&AgentId>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Event>> {
+    connection
+        .prepare_cached(
+            "SELECT id, at, kind, agent_id, summary, body FROM events
+             WHERE id > ?1 AND (?2 IS NULL OR agent_id = ?2) ORDER BY id LIMIT ?3",
+        )?
+        .query_map(params![after, agent.map(AgentId::as_str), limit], |row| {
+            Ok(Event {
+                id: row.get(0)?,
+                at: parsed(row, 1)?,
+                kind: row.get(2)?,
+                agent_id: parsed_option(row, 3)?,
+                summary: row.get(4)?,
+                update: json_option(row, 5)?,
+            })
+        })?
+        .collect()
+}
+
+/// The oldest event that is kept, and the newest.
+pub fn event_range(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
+    connection.query_row("SELECT min(id), max(id) FROM events", [], |row| {
+        Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
+    })
+}
+
+/// Deletes all but the newest `kept` events.
+pub fn prune_events(connection: &Connection, kept: u32) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM events WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?1)",
+        [kept],
+    )?;
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("our types have string keys and no failing serialisers")
+}
+
+/// The wire name of a value that serialises as a plain string.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => unreachable!("only unit variants come here"),
+    }
+}
+
+fn damaged(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| damaged(column, error))
+}
+
+fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?
+        .as_str_or_null()?
+        .map(|text| text.parse().map_err(|error| damaged(column, error)))
+        .transpose()
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| damaged(column, error))
+}
+
+fn json_option<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    row.get_ref(column)?
+        .as_str_or_null()?
+        .map(|text| serde_json::from_str(text).map_err(|error| damaged(column, error)))
+        .transpose()
+}
+
+fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let word: String = row.get(column)?;
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|error| damaged(column, error))
+}
+
+/// Reads a 32-byte setting that is written in hexadecimal.
+pub fn bytes_setting(
+    connection: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<Sha256Digest>> {
+    setting(connection, name)?
+        .map(|text| text.parse().map_err(|error| damaged(0, error)))
+        .transpose()
+}

@@ -1,0 +1,68 @@
+//! The cases of the live suite, by name.
+
+mod lifecycle;
+mod operators;
+mod tools;
+mod updates;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use crate::live::Options;
+use crate::site::Site;
+
+/// How a case that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What it claims holds.
+    Passed,
+    /// This machine cannot show it, and why.
+    Skipped(&'static str),
+}
+
+type Run = for<'site> fn(
+    &'site Site,
+    &'site Options,
+) -> Pin<Box<dyn Future<Output = Result<Outcome>> + 'site>>;
+
+/// One case.
+pub struct Case {
+    /// What it claims.
+    pub name: &'static str,
+    /// Shows it on a fresh site.
+    pub run: Run,
+}
+
+macro_rules! cases {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$(Case {
+            name: stringify!($name),
+            run: |site, options| Box::pin($module::$name(site, options)),
+        }),*]
+    };
+}
+
+/// Every case. The longest come first, so that two at a time end together.
+pub const ALL: &[Case] = cases![
+    updates::a_candidate_that_exits_is_rolled_back,
+    lifecycle::an_install_that_does_not_connect_says_why,
+    operators::the_command_line_updates_an_agent,
+    updates::a_newer_version_is_installed,
+    lifecycle::a_reboot_brings_the_agent_back,
+    lifecycle::installing_again_keeps_identity_and_config,
+    lifecycle::installing_a_newer_version_upgrades_in_place,
+    lifecycle::installs_and_says_how_it_is,
+    lifecycle::a_failed_install_leaves_nothing,
+    lifecycle::stops_and_starts,
+    lifecycle::a_bad_config_stops_the_service_with_its_code,
+    lifecycle::uninstalling_removes_the_program_and_keeps_the_state,
+    lifecycle::uninstalling_with_purge_leaves_nothing,
+    updates::the_same_version_changes_nothing,
+    updates::a_wrong_hash_is_refused,
+    updates::a_release_that_is_no_agent_is_refused,
+    tools::a_tool_call_is_answered,
+    tools::a_running_tool_does_not_delay_a_stop,
+    tools::telemetry_arrives,
+];

@@ -1,0 +1,111 @@
+//! The live suite: the real agent as a real service, driven by the real server.
+//!
+//! Each case has a machine and a server of its own. A case that fails shows what a person would look at.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+
+use crate::cases::{self, Case, Outcome};
+use crate::site::Site;
+use crate::{Assets, downtime};
+
+/// What to run, and how.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    pub assets: Assets,
+    /// A candidate that ends as soon as it is started as a service.
+    #[arg(long)]
+    pub exits: PathBuf,
+    /// How many cases run at once. More than two disturb each other on two cores.
+    #[arg(long, default_value_t = 2)]
+    pub jobs: usize,
+    /// Over how many updates the downtime is measured at the end.
+    #[arg(long, default_value_t = 20)]
+    pub updates: usize,
+    /// Only cases whose names contain one of these words; `downtime` is the measurement.
+    pub only: Vec<String>,
+}
+
+struct Report {
+    name: &'static str,
+    took: Duration,
+    outcome: Result<Outcome>,
+}
+
+/// Runs the suite; false when a case failed.
+pub async fn run(options: &Options) -> Result<bool> {
+    let began = Instant::now();
+    let chosen =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|word| name.contains(word));
+    let cases: Vec<&Case> = cases::ALL.iter().filter(|case| chosen(case.name)).collect();
+    let mut reports: Vec<Report> = stream::iter(cases)
+        .map(|case| run_case(options, case))
+        .buffer_unordered(options.jobs.max(1))
+        .inspect(print)
+        .collect()
+        .await;
+    if options.updates > 0 && chosen("downtime") {
+        // Alone: what runs beside it would be measured too.
+        let began = Instant::now();
+        let measured = downtime::measure(&options.assets, options.updates).await;
+        let outcome = measured.map(|measured| {
+            println!("{measured}");
+            Outcome::Passed
+        });
+        let report = Report { name: "downtime", took: began.elapsed(), outcome };
+        print(&report);
+        reports.push(report);
+    }
+
+    let count =
+        |wanted: fn(&Report) -> bool| reports.iter().filter(|report| wanted(report)).count();
+    let failed = count(|report| report.outcome.is_err());
+    let skipped = count(|report| matches!(report.outcome, Ok(Outcome::Skipped(_))));
+    println!(
+        "live suite: {} passed, {failed} failed, {skipped} skipped in {:.1} s",
+        reports.len() - failed - skipped,
+        began.elapsed().as_secs_f64()
+    );
+    Ok(failed == 0 && !reports.is_empty())
+}
+
+fn print(report: &Report) {
+    let seconds = report.took.as_secs_f64();
+    match &report.outcome {
+        Ok(Outcome::Passed) => println!("passed   {:34} {seconds:6.1} s", report.name),
+        Ok(Outcome::Skipped(why)) => println!("skipped  {:34} {seconds:6.1} s  {why}", report.name),
+        Err(error) => println!("FAILED   {:34} {seconds:6.1} s\n{error:#}", report.name),
+    }
+}
+
+async fn run_case(options: &Options, case: &'static Case) -> Report {
+    let began = Instant::now();
+    let outcome = run_on_site(options, case).await;
+    Report { name: case.name, took: began.elapsed(), outcome }
+}
+
+async fn run_on_site(options: &Options, case: &Case) -> Result<Outcome> {
+    let site = Site::create(&options.assets, case.name).await?;
+    let outcome = AssertUnwindSafe((case.run)(&site, options)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(anyhow!("it panicked: {}", text.unwrap_or_default()))
+    });
+    match outcome {
+        Ok(outcome) => {
+            site.close().await.context("it passed, and then the machine did not end cleanly")?;
+            Ok(outcome)
+        }
+        Err(error) => {
+            let evidence = site.evidence();
+            Err(anyhow!("{error:#}\n{evidence}"))
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The test rig: Windows machines that tests can break (Wine on Linux, the machine itself on Windows), a running
+//! server, and a client of its REST API.
+//!
+//! Holds no product code and is never shipped. It waits for events by looking, with a deadline each, and never for
+//! a fixed time.
+
+pub mod client;
+pub mod foreground;
+pub mod machine;
+pub mod poll;
+pub mod process;
+pub mod raw;
+pub mod server;
+
+pub use client::Client;
+pub use foreground::Foreground;
+pub use machine::Machine;
+pub use poll::eventually;
+pub use raw::Peer;
+pub use server::Server;

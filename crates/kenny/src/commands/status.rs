@@ -1,0 +1,69 @@
+//! `kenny status`: the server at a glance.
+
+use kenny_proto::api::{Agent, Health, Release};
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{self, Output, facts};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    server: &'a str,
+    health: Health,
+    agents: usize,
+    agents_online: usize,
+    updates_open: usize,
+    releases: usize,
+    newest_release: Option<String>,
+}
+
+/// Asks and prints; a server that is not ready is a failure.
+pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
+    let health = client.health().await?;
+    let agents = client.agents().await?.agents;
+    let releases = client.releases().await?.releases;
+    let status = Status::new(client.address(), health, &agents, &releases);
+    if output.json {
+        output::document(&status)?;
+    } else {
+        output::text(&status.render())?;
+    }
+    if status.health.status == "ok" {
+        Ok(())
+    } else {
+        Err(CliError::Failed(format!("the server is not ready: {}", status.health.status)))
+    }
+}
+
+impl<'a> Status<'a> {
+    fn new(server: &'a str, health: Health, agents: &[Agent], releases: &[Release]) -> Self {
+        let is_open =
+            |agent: &&Agent| agent.update.as_ref().is_some_and(|update| !update.state.is_final());
+        Self {
+            server,
+            health,
+            agents: agents.len(),
+            agents_online: agents.iter().filter(|agent| agent.online).count(),
+            updates_open: agents.iter().filter(is_open).count(),
+            releases: releases.len(),
+            newest_release: releases.first().map(|release| release.version.clone()),
+        }
+    }
+
+    fn render(&self) -> String {
+        let releases = match &self.newest_release {
+            Some(newest) => format!("{}, the newest is {newest}", self.releases),
+            None => "none yet; `kenny release add FILE` adds one".to_owned(),
+        };
+        facts(&[
+            ("server", Some(self.server.to_owned())),
+            ("health", Some(self.health.status.clone())),
+            ("version", Some(self.health.version.clone())),
+            ("agents", Some(format!("{}, {} online", self.agents, self.agents_online))),
+            ("updates", Some(format!("{} open", self.updates_open))),
+            ("releases", Some(releases)),
+        ])
+    }
+}

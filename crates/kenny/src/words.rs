@@ -1,0 +1,136 @@
+//! Times, sizes and states as people say them.
+
+use jiff::{SignedDuration, Timestamp};
+use kenny_proto::api::{Agent, Update, UpdateState};
+
+/// How long ago, such as `3 min ago`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(then).as_secs() {
+        // A clock that is a little ahead is no news from the future.
+        ..2 => "just now".to_owned(),
+        seconds @ 2..60 => format!("{seconds} s ago"),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// How long, such as `0.42 s` or `3 min 12 s`.
+pub fn duration(duration: SignedDuration) -> String {
+    let millis = u128::try_from(duration.as_millis()).unwrap_or_default();
+    let seconds = millis / 1000;
+    match millis {
+        ..10_000 => format!("{seconds}.{:02} s", millis % 1000 / 10),
+        10_000..60_000 => format!("{seconds}.{} s", millis % 1000 / 100),
+        60_000..3_600_000 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// A moment, to the second, in UTC.
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// A size in decimal units, such as `5.3 MB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        ..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..1_000_000_000 => {
+            format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+        }
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
+
+/// Whether an agent is there, or when it was.
+pub fn presence(agent: &Agent, now: Timestamp) -> String {
+    if agent.online {
+        return "online".to_owned();
+    }
+    match agent.last_seen_at {
+        Some(at) => format!("offline, seen {}", ago(at, now)),
+        None => "never connected".to_owned(),
+    }
+}
+
+/// How an update stands, in one word or two.
+pub fn state(state: UpdateState) -> &'static str {
+    match state {
+        UpdateState::Waiting => "waiting",
+        UpdateState::Running => "running",
+        UpdateState::Online => "online, on probation",
+        UpdateState::Succeeded => "succeeded",
+        UpdateState::RolledBack => "rolled back",
+        UpdateState::Failed => "failed",
+        UpdateState::Superseded => "superseded",
+    }
+}
+
+/// How an update stands, with its phase while there is one to wait for.
+pub fn progress(update: &Update) -> String {
+    let phase = match update.state {
+        UpdateState::Running => update.phase.map(|phase| phase.to_string()),
+        UpdateState::Waiting
+        | UpdateState::Online
+        | UpdateState::Succeeded
+        | UpdateState::RolledBack
+        | UpdateState::Failed
+        | UpdateState::Superseded => None,
+    };
+    let word = phase.unwrap_or_else(|| state(update.state).to_owned());
+    match update.percent.filter(|_| update.state == UpdateState::Running) {
+        Some(percent) => format!("{word} {percent} %"),
+        None => word,
+    }
+}
+
+/// What a PC said, without characters that would steer the operator's terminal.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let then = Timestamp::UNIX_EPOCH;
+        for (seconds, expected) in [
+            (-5, "just now"),
+            (1, "just now"),
+            (59, "59 s ago"),
+            (200, "3 min ago"),
+            (7300, "2 h ago"),
+            (180_000, "2 days ago"),
+        ] {
+            assert_eq!(ago(then, Timestamp::from_second(seconds).unwrap()), expected);
+        }
+        for (millis, expected) in [
+            (-1, "0.00 s"),
+            (426, "0.42 s"),
+            (12_345, "12.3 s"),
+            (192_000, "3 min 12 s"),
+            (7_380_000, "2 h 03 min"),
+        ] {
+            assert_eq!(duration(SignedDuration::from_millis(millis)), expected);
+        }
+        assert_eq!(moment(then), "1970-01-01 00:00:00Z");
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        for (bytes, expected) in
+            [(999, "999 B"), (12_345, "12 kB"), (5_312_000, "5.3 MB"), (2_050_000_000, "2.0 GB")]
+        {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_host_name_cannot_steer_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+    }
+}

@@ -1,0 +1,70 @@
+//! The workspace's own commands, run as `cargo xtask COMMAND`.
+//!
+//! They set a machine up, build agents for Windows and start the test rig. No product code, and nothing of the
+//! agent or the server is linked in.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command of the console: results on stdout, progress on stderr"
+)]
+
+mod agents;
+mod arguments;
+mod process;
+mod rig;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use arguments::Arguments;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  setup                 installs what this machine lacks (Debian), or says what is missing
+  demo [--once]         server, a real Windows service under Wine, and an update of it; stays up until Ctrl-C
+                        (--once: exits 0 as soon as the agent is online on the new version)
+  test [--quick]        everything: format, lints, tests, Windows builds, the live suite (--quick: no Wine)
+  live [--native] [--updates N] [--jobs N] [CASE...]
+                        the live suite alone (--native: on this Windows machine itself)
+  bench downtime [--updates N]
+                        how long an update keeps an agent offline
+  agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
+                        builds one agent";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut arguments = Arguments::from_command_line();
+    let command = arguments.word();
+    if arguments.flag("--help") || arguments.flag("-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    match command.as_deref() {
+        Some("setup") => setup::command(arguments),
+        Some("agent") => agents::command(arguments),
+        Some("test") => test::command(arguments),
+        Some("live") => rig::live(arguments),
+        Some("bench") => rig::bench(arguments),
+        Some("demo") => rig::demo(arguments),
+        Some("help") => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => bail!("there is no command `{other}`\n\n{USAGE}"),
+        None => bail!("a command is needed\n\n{USAGE}"),
+    }
+}

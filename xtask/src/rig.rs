@@ -1,0 +1,134 @@
+//! Starts the test rig (`kenny-testkit`'s program `rig`) with everything that it needs built first: the live suite,
+//! the bench of the downtime, and the demo.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::agents::{self, AGENT, BAD_CANDIDATE, Target};
+use crate::arguments::Arguments;
+use crate::process::{Step, cargo, forget_cargo_run, hand_over, run, run_and_keep};
+use crate::setup::{self, Scope};
+use crate::workspace;
+
+/// The version of the candidate that ends as soon as it is started as a service.
+const EXITS: &str = "9.0.0-exits";
+
+/// The build profile of agents that are only pushed around.
+const PROFILE: &str = "agent-test";
+
+/// What part of the live suite to run, and how.
+#[derive(Debug, Default)]
+pub struct LiveOptions {
+    updates: Option<String>,
+    jobs: Option<String>,
+    cases: Vec<String>,
+}
+
+/// `cargo xtask live`.
+pub fn live(mut arguments: Arguments) -> Result<()> {
+    if arguments.flag("--native") && !workspace::ON_WINDOWS {
+        bail!("--native runs the suite on a Windows machine; without it, Wine is used here");
+    }
+    let options = LiveOptions {
+        updates: arguments.value("--updates")?,
+        jobs: arguments.value("--jobs")?,
+        cases: arguments.words()?,
+    };
+    setup::ensure(Scope::WINDOWS)?;
+    build_host()?;
+    live_suite(&options).map(drop)
+}
+
+/// Builds the agents and runs the suite; the host's programs are there already. Returns the suite's summary.
+pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
+    let mut rig = rig_command("live")?;
+    let exits = agents::build(BAD_CANDIDATE, Target::Windows, EXITS, PROFILE)?;
+    rig.arg("--exits").arg(exits);
+    for (name, value) in [("--updates", &options.updates), ("--jobs", &options.jobs)] {
+        if let Some(value) = value {
+            rig.args([name, value]);
+        }
+    }
+    rig.args(&options.cases);
+    let is_summary = |line: &str| {
+        line.starts_with("live:")
+            || line.starts_with("offline ")
+            || line.starts_with("request to online")
+    };
+    let (passed, summary) = run_and_keep(&mut rig, is_summary)?;
+    if !passed {
+        bail!("the live suite failed: {}", summary.join("; "));
+    }
+    Ok(summary)
+}
+
+/// `cargo xtask bench downtime`.
+pub fn bench(mut arguments: Arguments) -> Result<()> {
+    let what = arguments.word();
+    if what.as_deref() != Some("downtime") {
+        bail!("`downtime` is what can be measured: cargo xtask bench downtime [--updates N]");
+    }
+    let updates = arguments.value("--updates")?.unwrap_or_else(|| "20".to_owned());
+    arguments.finish()?;
+    setup::ensure(Scope::WINDOWS)?;
+    build_host()?;
+    run(rig_command("downtime")?.args(["--updates", &updates]))
+}
+
+/// `cargo xtask demo`.
+pub fn demo(mut arguments: Arguments) -> Result<()> {
+    let once = arguments.flag("--once");
+    arguments.finish()?;
+    let step = Step::begin("looking at what this machine has");
+    setup::ensure(Scope::WINDOWS)?;
+    step.done();
+    build_host()?;
+    let mut rig = rig_command("demo")?;
+    if once {
+        rig.arg("--once");
+    }
+    hand_over(rig)
+}
+
+/// Builds server, command line and rig, with the features that the tests' build of the whole workspace has, so that
+/// nothing is compiled twice.
+fn build_host() -> Result<()> {
+    let step = Step::begin("building the server, the command line and the rig");
+    let mut command = cargo();
+    command.arg("build");
+    if workspace::ON_WINDOWS {
+        // All but xtask, which runs and cannot be replaced there.
+        command.args(["--workspace", "--bins", "--exclude", "xtask"]);
+    } else {
+        command.args(["--workspace", "--bins"]);
+    }
+    run(&mut command)?;
+    step.done();
+    Ok(())
+}
+
+/// The rig's command line with the two agents, which are built for it.
+fn rig_command(command: &str) -> Result<Command> {
+    let old = workspace::VERSION;
+    let new = workspace::next_patch(old);
+    let build = |version: &str| -> Result<PathBuf> {
+        agents::build(AGENT, Target::Windows, version, PROFILE)
+    };
+    let mut rig = Command::new(workspace::host_program("rig"));
+    forget_cargo_run(&mut rig);
+    rig.current_dir(workspace::root())
+        .arg(command)
+        .arg("--work")
+        .arg(workspace::target())
+        .arg("--server")
+        .arg(workspace::host_program("kenny-server"))
+        .arg("--cli")
+        .arg(workspace::host_program("kenny"))
+        .arg("--old")
+        .arg(build(old)?)
+        .arg("--new")
+        .arg(build(&new)?);
+    Ok(rig)
+}
