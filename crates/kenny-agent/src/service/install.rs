@@ -191,8 +191,10 @@ fn wait(service: &Service, layout: &Layout, config: &Config) -> Outcome {
 }
 
 fn make_folder(folder: &Path, undo: &mut Undo) -> anyhow::Result<()> {
-    if !folder.exists() {
-        fs_err::create_dir_all(folder)?;
+    // A file of that name is in the way: what `create_dir_all` says of it names it.
+    if !folder.is_dir() {
+        fs_err::create_dir_all(folder)
+            .context("something is in the way of a folder; move it away and install again")?;
         let folder = folder.to_owned();
         // Made by this install, so all that is in it is too: logs of a start that failed.
         undo.push(move || drop(fs_err::remove_dir_all(folder)));
