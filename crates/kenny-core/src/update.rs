@@ -227,6 +227,8 @@ impl Journal {
             phase: self.phase(),
             failure: self.failure.clone(),
             history: self.history.clone(),
+            rollback: false,
+            log: Vec::new(),
         }
     }
 

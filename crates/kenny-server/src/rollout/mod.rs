@@ -263,6 +263,7 @@ fn update_args(
         sha256: release.sha256,
         update_id: session.speaks_0_3.then_some(update.id),
         deadline: session.speaks_0_3.then_some(expires_at),
+        allow_quarantined: false,
     };
     match serde_json::to_value(args) {
         Ok(Value::Object(args)) => args,

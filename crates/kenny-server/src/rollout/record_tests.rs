@@ -71,6 +71,8 @@ impl Case {
             phase,
             failure,
             history: vec![PhaseAt { phase, step: Some("started".to_owned()), at: at(7) }],
+            rollback: false,
+            log: Vec::new(),
         });
         self.session = SessionId::random();
         let facts =
