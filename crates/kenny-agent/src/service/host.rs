@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use windows_service::service::{
@@ -28,6 +28,10 @@ const EXIT_CONFIG: u32 = 10;
 const EXIT_FAILED: u32 = 11;
 /// The agent promises to stop within 5 s; after this it ends itself.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
+/// How often a service that is on its way says so: well within what [`PENDING_HINT`] promises.
+const PENDING_EVERY: Duration = Duration::from_millis(500);
+/// Until when the service manager may expect the next word of a service that is on its way.
+const PENDING_HINT: Duration = Duration::from_secs(5);
 
 // The handler of the service manager's calls captures nothing and works on these: the library frees a
 // handler's captures after the first stop, and a later call would use them.
@@ -35,6 +39,9 @@ static HANDLE: OnceLock<ServiceStatusHandle> = OnceLock::new();
 static CONTROLS: OnceLock<mpsc::Sender<u8>> = OnceLock::new();
 static STOP: OnceLock<watch::Sender<bool>> = OnceLock::new();
 static STOPPING: AtomicBool = AtomicBool::new(false);
+static CHECKPOINT: AtomicU32 = AtomicU32::new(0);
+// True once `Stopped` was reported: nothing may follow that.
+static ENDED: Mutex<bool> = Mutex::new(false);
 static BODY: Mutex<Option<Body>> = Mutex::new(None);
 
 struct Body {
@@ -100,6 +107,7 @@ fn service_main(_arguments: Vec<OsString>) {
             return;
         }
     }
+    report(ServiceState::StartPending, 0);
     report(ServiceState::Running, 0);
     let code = run(ServiceContext { stop, controls });
     report(ServiceState::Stopped, code);
@@ -113,7 +121,11 @@ fn on_control(control: ServiceControl) -> ServiceControlHandlerResult {
                 report(ServiceState::StopPending, 0);
                 STOP.get_or_init(|| watch::Sender::new(false)).send_replace(true);
                 std::thread::spawn(|| {
-                    std::thread::sleep(STOP_LIMIT);
+                    let until = Instant::now() + STOP_LIMIT;
+                    while Instant::now() < until {
+                        std::thread::sleep(PENDING_EVERY);
+                        report(ServiceState::StopPending, 0);
+                    }
                     report(ServiceState::Stopped, 0);
                     std::process::exit(0);
                 });
@@ -136,7 +148,8 @@ fn report(state: ServiceState, service_code: u32) {
     let accepted = ServiceControlAccept::STOP
         | ServiceControlAccept::SHUTDOWN
         | ServiceControlAccept::PRESHUTDOWN;
-    let pending = state == ServiceState::StopPending;
+    let pending = matches!(state, ServiceState::StartPending | ServiceState::StopPending);
+    let checkpoint = if pending { CHECKPOINT.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
     let status = ServiceStatus {
         service_type: ServiceType::OWN_PROCESS,
         current_state: state,
@@ -150,18 +163,24 @@ fn report(state: ServiceState, service_code: u32) {
         } else {
             ServiceExitCode::ServiceSpecific(service_code)
         },
-        checkpoint: u32::from(pending),
-        wait_hint: if pending { Duration::from_secs(5) } else { Duration::ZERO },
+        checkpoint,
+        wait_hint: if pending { PENDING_HINT } else { Duration::ZERO },
         process_id: None,
     };
+    let mut ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *ended {
+        return;
+    }
+    *ended = state == ServiceState::Stopped;
     if let Err(error) = handle.set_service_status(status) {
-        tracing::warn!(error = %error, "the service manager does not take our state");
+        tracing::warn!(error = crate::words(&error), "the service manager does not take our state");
     }
 }
 
 /// The agent's service. It dials before it talks to the service manager: the time in which the PC is not
 /// looked after ends when the server has accepted it, not when the service manager knows.
 pub fn run_service(args: &ServiceArgs) -> ExitCode {
+    Scm::warm_up();
     let name = args.service_name.clone();
     let prepared = prepare(&name);
     let stop = STOP.get_or_init(|| watch::Sender::new(false)).subscribe();

@@ -5,6 +5,7 @@ use std::io;
 use std::os::windows::ffi::OsStringExt as _;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use windows_service::service::{
@@ -174,12 +175,26 @@ pub struct Scm {
     manager: ServiceManager,
 }
 
+/// True once [`Scm::warm_up`] has connected.
+static WARM: Once = Once::new();
+
 /// One service.
 pub struct Service {
     raw: RawService,
 }
 
 impl Scm {
+    /// Makes this process's first call to the service manager and keeps its connection open. For the start of a
+    /// service, before it has a second thread: under Wine two threads whose first calls overlap get two associations
+    /// with the service manager, and the handle that the service reports its state with is lost in one of them.
+    pub fn warm_up() {
+        WARM.call_once(|| match Self::connect_to_look() {
+            // Left open on purpose, for as long as the process lives.
+            Ok(scm) => std::mem::forget(scm),
+            Err(error) => tracing::warn!(error = crate::words(&error), "no service manager"),
+        });
+    }
+
     /// Connects, with the right to make services.
     pub fn connect() -> Result<Self> {
         let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;

@@ -252,6 +252,13 @@ impl Updater {
     }
 
     fn replace(&mut self, journal: &Journal) -> Option<Event> {
+        let swapped = self.swap_in(journal);
+        // What holds the candidate's file open would, at the active path, be in the way of putting *previous* back.
+        self.candidate = None;
+        swapped
+    }
+
+    fn swap_in(&self, journal: &Journal) -> Option<Event> {
         let active = &self.layout.executable;
         if files::sha256_of_file(active).ok() == Some(journal.sha256) {
             return Some(Event::Replaced);
