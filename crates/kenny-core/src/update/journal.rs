@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     fn digest(bytes: &[u8]) -> Sha256Digest {
-        let mut digest = [0; 32];
+        let mut digest = [0_u8; 32];
         for (at, byte) in bytes.iter().enumerate() {
             digest[at % 32] = digest[at % 32].wrapping_mul(31).wrapping_add(*byte);
         }
@@ -390,7 +390,8 @@ mod tests {
 
     #[test]
     fn the_first_format_is_read_and_a_newer_one_is_named() {
-        let mut value = serde_json::to_value(journal(Source::Download { url: "u".to_owned() })).unwrap();
+        let mut value =
+            serde_json::to_value(journal(Source::Download { url: "u".to_owned() })).unwrap();
         let object = value.as_object_mut().unwrap();
         object.insert("format".to_owned(), 1.into());
         for field in ["resumes", "deaths", "config_sha256", "quarantine"] {

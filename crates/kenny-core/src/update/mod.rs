@@ -7,16 +7,21 @@
 //! after an interruption [`recover`] names the one to go on with.
 
 mod engine;
+mod finish;
 mod host;
 pub mod journal;
 mod quarantine;
+mod settle;
+mod stage;
 mod step;
 mod watch;
 
-pub use engine::{Finished, Settled, finish, prove_alone, settle, stage};
+pub use finish::{Finished, finish};
 pub use host::{AgentSeen, File, Host, HostError, Refusal, Waited, Word};
 pub use journal::{JOURNAL_FORMAT, Journal, JournalProblem, Source, Step, Wanted};
 pub use quarantine::{Asked, BUDGET, Quarantine, Quarantined};
+pub use settle::{Settled, prove_alone, settle};
+pub use stage::stage;
 pub use step::{
     AtStart, DEATHS, Effect, Event, Facts, RESUMES, STARTS, StartFacts, Unexpected, at_agent_start,
     recover, step,

@@ -92,9 +92,8 @@ pub fn step(
     now: Timestamp,
 ) -> Result<(Journal, Effect), Unexpected> {
     let to = |step: Step, effect: Effect| Ok((journal.at(step, now), effect));
-    let give_up = |failure: Failure| {
-        Ok((journal.failed_at(Step::Restoring, failure, now), Effect::Restore))
-    };
+    let give_up =
+        |failure: Failure| Ok((journal.failed_at(Step::Restoring, failure, now), Effect::Restore));
     match (journal.step, event) {
         (Step::Accepted, Event::Begun) => to(Step::Downloading, Effect::Download),
         (Step::Downloading, Event::Downloaded) => to(Step::Verifying, Effect::Verify),
@@ -236,11 +235,6 @@ pub fn at_agent_start(journal: &Journal, facts: StartFacts) -> AtStart {
         Step::Verifying if may_resume => AtStart::Resume(Effect::Verify),
         Step::Preflight if may_resume => AtStart::Resume(Effect::Preflight),
         Step::Staging if may_resume => AtStart::Resume(Effect::StartUpdater),
-        Step::Accepted
-        | Step::Downloading
-        | Step::Verifying
-        | Step::Preflight
-        | Step::Staging => AtStart::CloseInterrupted,
         Step::Staged
         | Step::Stopping
         | Step::Replacing
@@ -252,7 +246,12 @@ pub fn at_agent_start(journal: &Journal, facts: StartFacts) -> AtStart {
         {
             AtStart::EnsureUpdater
         }
-        Step::Staged => AtStart::CloseInterrupted,
+        Step::Accepted
+        | Step::Downloading
+        | Step::Verifying
+        | Step::Preflight
+        | Step::Staging
+        | Step::Staged => AtStart::CloseInterrupted,
         Step::Stopping
         | Step::Replacing
         | Step::Starting

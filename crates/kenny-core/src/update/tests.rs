@@ -96,7 +96,7 @@ fn what_is_not_the_versions_fault_does_not_count_against_it() {
 
 #[test]
 fn a_failed_rollback_step_is_never_an_outcome() {
-    let (open, _) = walk(&HAPPY[..UNTOUCHED + 1]);
+    let (open, _) = walk(&HAPPY[..=UNTOUCHED]);
     let failed = || Event::Failed(failure(FailureKind::Swap));
     let (restoring, _) = step(&open, failed(), NOW).unwrap();
     assert!(step(&restoring, failed(), NOW).is_err());

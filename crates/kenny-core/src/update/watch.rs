@@ -54,11 +54,12 @@ pub enum Verdict {
 /// The watch over a new version: a look that comes late (sleep, a jump of the clock) counts as
 /// [`Watch::MOST_PER_LOOK_MS`] at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "each is a time, and says its unit")]
 pub struct Watch {
-    online_ms: u64,
+    accepted_for_ms: u64,
     offline_ms: u64,
     starting_ms: u64,
-    cut_off_ms: u64,
+    without_server_ms: u64,
 }
 
 impl Watch {
@@ -66,7 +67,7 @@ impl Watch {
     pub const MOST_PER_LOOK_MS: u64 = 2_000;
     /// How long a network that is down, or a server that is busy, extends the watch: a day, as an update must have an
     /// outcome, and a PC that is off at night must not lose one for it.
-    pub const MOST_CUT_OFF_MS: u64 = 24 * 60 * 60 * 1000;
+    pub const MOST_WITHOUT_SERVER_MS: u64 = 24 * 60 * 60 * 1000;
 
     /// Takes one look into account. `since_last_ms` is the time since the look before, `starts` how often the new
     /// version reached its service in this update.
@@ -79,26 +80,28 @@ impl Watch {
     ) -> Verdict {
         let observed_ms = since_last_ms.min(Self::MOST_PER_LOOK_MS);
         if starts >= STARTS && seen != Seen::Online {
-            let detail = format!("the new version was started {starts} times and did not prove itself");
+            let detail =
+                format!("the new version was started {starts} times and did not prove itself");
             return roll_back(FailureKind::CandidateDied, detail);
         }
         match seen {
             Seen::Dead(detail) => {
-                *self = Self { cut_off_ms: self.cut_off_ms, ..Self::default() };
+                *self = Self { without_server_ms: self.without_server_ms, ..Self::default() };
                 Verdict::Died(detail)
             }
             Seen::Starting => {
-                self.online_ms = 0;
+                self.accepted_for_ms = 0;
                 self.starting_ms += observed_ms;
                 if self.starting_ms < limits.connect_ms {
                     return Verdict::Wait;
                 }
                 let seconds = self.starting_ms / 1000;
-                let detail = format!("the new version hangs: in {seconds} s it did not say that it runs");
+                let detail =
+                    format!("the new version hangs: in {seconds} s it did not say that it runs");
                 roll_back(FailureKind::CandidateDied, detail)
             }
             Seen::Offline(Reach::Reachable) => {
-                self.online_ms = 0;
+                self.accepted_for_ms = 0;
                 self.offline_ms += observed_ms;
                 if self.offline_ms < limits.connect_ms {
                     return Verdict::Wait;
@@ -110,20 +113,24 @@ impl Watch {
                 roll_back(FailureKind::CandidateOffline, detail)
             }
             Seen::Offline(Reach::Busy | Reach::Unreachable) => {
-                self.online_ms = 0;
-                self.cut_off_ms += observed_ms;
-                if self.cut_off_ms < Self::MOST_CUT_OFF_MS {
+                self.accepted_for_ms = 0;
+                self.without_server_ms += observed_ms;
+                if self.without_server_ms < Self::MOST_WITHOUT_SERVER_MS {
                     return Verdict::Wait;
                 }
-                let detail =
-                    "for a day neither the new version nor the old one reached the server".to_owned();
+                let detail = "for a day neither the new version nor the old one reached the server"
+                    .to_owned();
                 roll_back(FailureKind::Network, detail)
             }
             Seen::Online => {
-                self.online_ms += observed_ms;
+                self.accepted_for_ms += observed_ms;
                 self.offline_ms = 0;
                 self.starting_ms = 0;
-                if self.online_ms >= limits.probation_ms { Verdict::Proven } else { Verdict::Wait }
+                if self.accepted_for_ms >= limits.probation_ms {
+                    Verdict::Proven
+                } else {
+                    Verdict::Wait
+                }
             }
         }
     }
@@ -201,7 +208,10 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(watch.look(Seen::Starting, 2_000, 0, LIMITS), Verdict::Wait);
         }
-        assert_eq!(kind_of(watch.look(Seen::Starting, 2_000, 0, LIMITS)), FailureKind::CandidateDied);
+        assert_eq!(
+            kind_of(watch.look(Seen::Starting, 2_000, 0, LIMITS)),
+            FailureKind::CandidateDied
+        );
     }
 
     #[test]
