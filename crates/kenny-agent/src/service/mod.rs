@@ -5,6 +5,8 @@ mod host;
 #[cfg(windows)]
 mod install;
 #[cfg(windows)]
+mod process;
+#[cfg(windows)]
 pub mod scm;
 #[cfg(windows)]
 mod status;

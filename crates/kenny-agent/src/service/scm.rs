@@ -2,27 +2,27 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::windows::ffi::OsStringExt as _;
-use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use windows_service::service::{
     Service as RawService, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl,
-    ServiceExitCode, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo,
-    ServiceStartType, ServiceState as RawState, ServiceType, UserEventCode,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceType,
+    UserEventCode,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_LEVEL, ERROR_SERVICE_ALREADY_RUNNING,
     ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS, ERROR_SERVICE_MARKED_FOR_DELETE,
-    WAIT_OBJECT_0,
+    ERROR_SERVICE_SPECIFIC_ERROR,
 };
-use windows_sys::Win32::System::Threading::{
-    OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
-    QueryFullProcessImageNameW, TerminateProcess, WaitForSingleObject,
+use windows_sys::Win32::System::Services::{
+    QueryServiceStatusEx, SC_STATUS_PROCESS_INFO, SERVICE_RUNNING, SERVICE_START_PENDING,
+    SERVICE_STATUS_PROCESS, SERVICE_STOP_PENDING, SERVICE_STOPPED,
 };
+
+use super::process::{Process, is_alive};
 
 /// What the service manager said no to.
 #[derive(Debug, thiserror::Error)]
@@ -310,28 +310,50 @@ impl Service {
         optional("recovery after an end that is no crash", flag)
     }
 
-    /// What it is doing.
+    /// What it is doing. Asked of Windows itself: the library names a process only for a service that runs, and one that
+    /// hangs on its way has one too.
     pub fn status(&self) -> Result<Status> {
-        let status = self.raw.query_status().map_err(refused("ask for the service's state"))?;
-        let (exit_code, service_code) = match status.exit_code {
-            ServiceExitCode::Win32(code) => (code, 0),
-            ServiceExitCode::ServiceSpecific(code) => (1066, code),
+        // SAFETY: a plain C struct for which zero is a value.
+        let mut raw: SERVICE_STATUS_PROCESS = unsafe { std::mem::zeroed() };
+        let size = u32::try_from(size_of::<SERVICE_STATUS_PROCESS>()).expect("a few bytes");
+        let mut needed = 0;
+        // SAFETY: the struct has `size` bytes; it and the out-parameter live for the call; the handle is open.
+        let asked = unsafe {
+            QueryServiceStatusEx(
+                self.raw.raw_handle(),
+                SC_STATUS_PROCESS_INFO,
+                (&raw mut raw).cast(),
+                size,
+                &raw mut needed,
+            )
         };
-        let pid = status.process_id.filter(|pid| *pid != 0);
-        let mut state = match status.current_state {
-            RawState::Stopped => ServiceState::Stopped,
-            RawState::StartPending => ServiceState::StartPending,
-            RawState::Running => ServiceState::Running,
-            RawState::StopPending => ServiceState::StopPending,
-            RawState::Paused | RawState::PausePending | RawState::ContinuePending => {
-                ServiceState::Paused
-            }
+        if asked == 0 {
+            let error = windows_service::Error::Winapi(io::Error::last_os_error());
+            return Err(refused("ask for the service's state")(error));
+        }
+        let pid = Some(raw.dwProcessId).filter(|pid| *pid != 0);
+        let mut state = match raw.dwCurrentState {
+            SERVICE_START_PENDING => ServiceState::StartPending,
+            SERVICE_RUNNING => ServiceState::Running,
+            SERVICE_STOP_PENDING => ServiceState::StopPending,
+            SERVICE_STOPPED => ServiceState::Stopped,
+            _ => ServiceState::Paused,
         };
-        // After a crash the state can lag behind the process.
-        if state != ServiceState::Stopped && !pid.is_some_and(is_alive) {
+        // After a crash the state can lag behind the process. One that is being started may have none yet.
+        let gone = match pid {
+            Some(pid) => !is_alive(pid),
+            None => state != ServiceState::StartPending,
+        };
+        if gone {
             state = ServiceState::Stopped;
         }
-        Ok(Status { state, pid, exit_code, service_code })
+        let specific = raw.dwWin32ExitCode == ERROR_SERVICE_SPECIFIC_ERROR;
+        Ok(Status {
+            state,
+            pid,
+            exit_code: raw.dwWin32ExitCode,
+            service_code: if specific { raw.dwServiceSpecificExitCode } else { 0 },
+        })
     }
 
     /// How it is set up.
@@ -431,61 +453,4 @@ fn image_of(command_line: &Path) -> PathBuf {
         None => text.split(" run-").next().unwrap_or(&text),
     };
     PathBuf::from(image)
-}
-
-fn is_alive(pid: u32) -> bool {
-    Process::open(pid).is_some_and(|process| !process.wait(Duration::ZERO))
-}
-
-/// An opened process: its handle stays its own even when the number is given to another.
-#[derive(Debug)]
-pub struct Process {
-    handle: OwnedHandle,
-}
-
-impl Process {
-    /// Opens a process that is there.
-    pub fn open(pid: u32) -> Option<Self> {
-        let access = PROCESS_SYNCHRONIZE | PROCESS_TERMINATE | PROCESS_QUERY_LIMITED_INFORMATION;
-        // SAFETY: takes numbers; a failure is null and checked below.
-        let handle = unsafe { OpenProcess(access, 0, pid) };
-        // SAFETY: a fresh handle that nobody else owns.
-        (!handle.is_null())
-            .then(|| Self { handle: unsafe { OwnedHandle::from_raw_handle(handle) } })
-    }
-
-    /// Waits for its end; true once it has ended.
-    pub fn wait(&self, limit: Duration) -> bool {
-        let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX - 1);
-        // SAFETY: the handle is open.
-        unsafe { WaitForSingleObject(self.handle.as_raw_handle(), limit_ms) == WAIT_OBJECT_0 }
-    }
-
-    /// Its executable.
-    pub fn image(&self) -> io::Result<PathBuf> {
-        let mut length = 32_768;
-        let mut buffer = vec![0; length as usize];
-        // SAFETY: the buffer has `length` units; it and the length live for the call; the handle is open.
-        let got = unsafe {
-            QueryFullProcessImageNameW(
-                self.handle.as_raw_handle(),
-                0,
-                buffer.as_mut_ptr(),
-                &raw mut length,
-            )
-        };
-        if got == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(PathBuf::from(OsString::from_wide(&buffer[..length as usize])))
-    }
-
-    /// Ends it.
-    pub fn terminate(&self) -> io::Result<()> {
-        // SAFETY: the handle is open, and has been since before the stop: it cannot be another process.
-        if unsafe { TerminateProcess(self.handle.as_raw_handle(), 1) } == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    }
 }
