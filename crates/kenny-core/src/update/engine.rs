@@ -11,6 +11,9 @@ use super::watch::{Seen, Verdict, Watch};
 
 /// How long files that a virus scanner holds are tried again (update-guarantees: 30 s).
 pub const LOCKED_MS: u64 = 30_000;
+/// How often the service manager is asked to restart the agent by itself again: about half a minute. Each start of the
+/// agent asks too.
+const CLEANING_TRIES: u32 = 10;
 /// Shortest and longest pause between two tries of what must work in the end.
 const FIRST_PAUSE_MS: u64 = 20;
 const LONGEST_PAUSE_MS: u64 = 15_000;
@@ -58,7 +61,17 @@ fn look<H: Host>(host: &mut H, expected: &Version) -> Seen {
 
 /// Removes what an update leaves, the updater's own service last.
 pub fn clean_up<H: Host>(host: &mut H) {
-    let _ = host.set_recovery(true);
+    let mut pause = Pause::default();
+    for _ in 0..CLEANING_TRIES {
+        match host.set_recovery(true) {
+            Ok(()) => break,
+            Err(error) => host.trouble("the service's own restarts are still off", &error),
+        }
+        if pause.wait(host) == Waited::Ending {
+            // The updater is started again and comes here.
+            return;
+        }
+    }
     remove_temporary(host);
     let _ = host.remove_updater();
 }
