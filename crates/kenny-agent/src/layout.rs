@@ -65,6 +65,18 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Held by whoever prepares an update.
+    pub fn staging_lock(&self) -> PathBuf {
+        self.update_dir.join("staging.lock")
+    }
+
+    /// Held by the updater.
+    pub fn updater_lock(&self) -> PathBuf {
+        self.update_dir.join("updater.lock")
+    }
+}
+
 fn folder_name(service_name: &str) -> String {
     if service_name == DEFAULT_SERVICE {
         "Kenny".to_owned()

@@ -48,6 +48,7 @@ pub enum Role {
     /// The agent, or a console that does the agent's part.
     Agent,
     /// The updater: it cannot wait for its own end.
+    #[cfg_attr(not(windows), expect(dead_code, reason = "there is no updater elsewhere"))]
     Updater,
 }
 
@@ -77,7 +78,7 @@ impl Pc {
         Self {
             places: Places::new(layout.clone()),
             journal: JournalFile::new(&layout.journal_file),
-            reached: Reached::new(config.as_ref()),
+            reached: Reached::new(config.clone()),
             services: Services::new(layout.clone()),
             layout,
             config,

@@ -34,6 +34,10 @@ impl Life {
     }
 
     /// Of a process whose work this is; it hears the codes that the service manager hands on.
+    #[cfg_attr(
+        not(any(windows, test)),
+        expect(dead_code, reason = "only the agent itself works elsewhere")
+    )]
     pub fn of_worker(
         stop: watch::Receiver<bool>,
         controls: Option<mpsc::UnboundedReceiver<u8>>,

@@ -1,6 +1,6 @@
 //! The old version judges candidates that are shell scripts.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 
 use jiff::Timestamp;
 use kenny_core::update::{Quarantine, Source, Wanted};

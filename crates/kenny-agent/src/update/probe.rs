@@ -113,6 +113,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 /// The answer as of the last five seconds.
 #[derive(Debug)]
 pub struct Reached {
+    config: Option<Config>,
     probe: Option<Probe>,
     known: Option<(Instant, Reach)>,
     asking: Option<JoinHandle<Reach>>,
@@ -120,19 +121,23 @@ pub struct Reached {
 
 impl Reached {
     /// Nothing is known yet, and nothing ever is without a config.
-    pub fn new(config: Option<&Config>) -> Self {
-        let probe = config.and_then(|config| {
-            let probe = Probe::new(config);
-            probe.inspect_err(|error| tracing::warn!("the server cannot be asked: {error:#}")).ok()
-        });
-        Self { probe, known: None, asking: None }
+    pub fn new(config: Option<Config>) -> Self {
+        Self { config, probe: None, known: None, asking: None }
     }
 
     /// Asks ahead of the question, without waiting.
     pub fn ask_ahead(&mut self, life: &Life) {
-        if self.asking.is_none()
-            && let Some(probe) = self.probe.clone()
-        {
+        if self.asking.is_some() {
+            return;
+        }
+        // Not before it is needed: what the system trusts takes time to read.
+        if let (None, Some(config)) = (&self.probe, &self.config) {
+            let probe = Probe::new(config);
+            self.probe = probe
+                .inspect_err(|error| tracing::warn!("the server cannot be asked: {error:#}"))
+                .ok();
+        }
+        if let Some(probe) = self.probe.clone() {
             self.asking = Some(life.spawn(async move { probe.ask().await.reach() }));
         }
     }
