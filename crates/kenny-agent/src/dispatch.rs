@@ -108,7 +108,8 @@ impl Dispatcher {
     async fn answer(&self, request: Request) -> (Response, Option<AfterReply>) {
         let id = request.id;
         // The server's own limit of an update is not this one's to enforce: it is reported by status.
-        let own_time = [tools::AGENT_UPDATE, tools::AGENT_ROLLBACK].contains(&request.tool.as_str());
+        let own_time =
+            [tools::AGENT_UPDATE, tools::AGENT_ROLLBACK].contains(&request.tool.as_str());
         let limit = request.deadline_ms.filter(|_| !own_time);
         let outcome = contained(self.run(&request), limit.map(Duration::from_millis)).await;
         let (outcome, after) = match outcome {

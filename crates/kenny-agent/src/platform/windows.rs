@@ -34,13 +34,13 @@ use windows_sys::Win32::System::LibraryLoader::{
     LOAD_LIBRARY_SEARCH_SYSTEM32, SetDefaultDllDirectories,
 };
 use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
-use windows_sys::Win32::System::SystemInformation::{
-    ComputerNameDnsHostname, GetComputerNameExW, GetSystemDirectoryW, GetTickCount64,
-    GlobalMemoryStatusEx, IMAGE_FILE_MACHINE_ARM64, MEMORYSTATUSEX,
-};
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_SZ, RegCloseKey, RegFlushKey, RegGetValueW,
     RegOpenKeyExW,
+};
+use windows_sys::Win32::System::SystemInformation::{
+    ComputerNameDnsHostname, GetComputerNameExW, GetSystemDirectoryW, GetTickCount64,
+    GlobalMemoryStatusEx, IMAGE_FILE_MACHINE_ARM64, MEMORYSTATUSEX,
 };
 use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, GetCurrentProcess, IsWow64Process2};
 use windows_sys::Win32::System::WindowsProgramming::QueryUnbiasedInterruptTime;

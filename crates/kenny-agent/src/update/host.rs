@@ -276,9 +276,9 @@ impl Host for Pc {
 
     fn verify_candidate(&mut self, journal: &Journal) -> Result<Verified, Failure> {
         self.know(journal);
-        let path = self.path(File::Candidate).map_err(|error| {
-            fail(FailureKind::Disk, error.to_string())
-        })?;
+        let path = self
+            .path(File::Candidate)
+            .map_err(|error| fail(FailureKind::Disk, error.to_string()))?;
         files::verify(&path, &expected(journal))
     }
 

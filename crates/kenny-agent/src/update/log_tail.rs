@@ -18,7 +18,10 @@ pub fn since(log_dir: &Path, began: Timestamp) -> Vec<String> {
     let mut lines: Vec<&str> = lines_since(&text, began);
     let surplus = lines.len().saturating_sub(LOG_LINES);
     lines.drain(..surplus);
-    lines.into_iter().map(|line| line[..line.floor_char_boundary(LOG_LINE_BYTES)].to_owned()).collect()
+    lines
+        .into_iter()
+        .map(|line| line[..line.floor_char_boundary(LOG_LINE_BYTES)].to_owned())
+        .collect()
 }
 
 fn end_of(path: &Path) -> std::io::Result<String> {
@@ -57,7 +60,8 @@ mod tests {
         write("kenny-updater.2026-11-24.log", "2026-11-25T10:00:01Z INFO another file\n");
         write("kenny-agent.2026-11-26.log", "2026-11-25T10:00:01Z INFO another program\n");
         let long = "\u{fc}".repeat(LOG_LINE_BYTES);
-        let mut text = String::from("  cut off\n2026-11-25T09:59:59Z  INFO an update before\n  of it\n");
+        let mut text =
+            String::from("  cut off\n2026-11-25T09:59:59Z  INFO an update before\n  of it\n");
         for second in 1..=50 {
             text.push_str(&format!("2026-11-25T10:00:{second:02}.5Z  INFO line {second}\n"));
         }

@@ -282,7 +282,10 @@ fn judge(
     }
     let numbers: Vec<_> = said.protocol.split('.').map(str::parse::<u32>).collect();
     if numbers.len() != 2 || numbers.iter().any(Result::is_err) {
-        return Err(unfit(format!("the new version speaks the protocol `{}`", said.protocol), None));
+        return Err(unfit(
+            format!("the new version speaks the protocol `{}`", said.protocol),
+            None,
+        ));
     }
     let good = said.server.is_some_and(ServerSaid::is_good);
     match (code, good) {
@@ -302,9 +305,10 @@ fn judge(
 /// The verdict on a version that is fit and did not reach the server: what the old version finds decides.
 pub fn without_server(why: &str, reach: Reach) -> Failure {
     match reach {
-        Reach::Reachable => {
-            unfit(format!("the new version does not reach the server, as this one does: {why}"), None)
-        }
+        Reach::Reachable => unfit(
+            format!("the new version does not reach the server, as this one does: {why}"),
+            None,
+        ),
         Reach::Busy => fail(
             FailureKind::Network,
             format!("the server is busy, and the new version did not get through: {why}"),

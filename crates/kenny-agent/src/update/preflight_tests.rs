@@ -51,8 +51,7 @@ const LONG: Duration = Duration::from_secs(30);
 async fn one_that_is_well_passes_and_gets_this_pcs_config() {
     let good = saying(&said(Some(ServerSaid::Accepted)), 0);
     assert_eq!(prove_script(&good, LONG).await, Ok(None));
-    let script =
-        format!("[ \"$*\" = 'preflight --json --config the.config' ] || exit 9\n{good}");
+    let script = format!("[ \"$*\" = 'preflight --json --config the.config' ] || exit 9\n{good}");
     assert_eq!(prove_script(&script, LONG).await, Ok(None));
 }
 
@@ -110,8 +109,7 @@ async fn one_that_hangs_is_ended_with_all_it_started() {
 
 #[tokio::test]
 async fn one_that_is_not_there_is_unfit() {
-    let failure =
-        prove(Path::new("/nowhere/agent"), Path::new("c"), &journal()).await.unwrap_err();
+    let failure = prove(Path::new("/nowhere/agent"), Path::new("c"), &journal()).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Preflight);
 }
 

@@ -210,7 +210,8 @@ mod tests {
             let (answer, heard) = ask(said).await;
             assert_eq!((&answer, answer.reach()), (&expected, reach), "{said}");
             let heard = heard.to_lowercase();
-            for part in ["get /agent/probe ", "authorization: bearer secret", "x-kenny-agent-id: pc"]
+            for part in
+                ["get /agent/probe ", "authorization: bearer secret", "x-kenny-agent-id: pc"]
             {
                 assert!(heard.contains(part), "{heard}");
             }

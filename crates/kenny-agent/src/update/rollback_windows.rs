@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use kenny_core::update::{
-    Effect, File, Host as _, Journal, Source, Step, Waited, Wanted, stage,
-};
+use kenny_core::update::{Effect, File, Host as _, Journal, Source, Step, Waited, Wanted, stage};
 use kenny_proto::UpdateId;
 use tokio::sync::watch;
 

@@ -137,8 +137,7 @@ impl Services {
     /// Stops the agent and waits until its process is gone.
     pub fn stop_agent(&mut self, limit: Duration) -> Result<(), HostError> {
         let service = self.agent_service()?;
-        let stopped =
-            service.process().and_then(|process| service.stop_and_wait(process, limit));
+        let stopped = service.process().and_then(|process| service.stop_and_wait(process, limit));
         let stopped = stopped.map_err(|error| refused("stop the service", &error))?;
         if stopped.ended_by_force {
             tracing::warn!("the agent did not stop in time and was ended");

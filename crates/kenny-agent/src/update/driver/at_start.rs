@@ -32,7 +32,9 @@ impl Driver {
 
     async fn settle_all(self) {
         let Ok(running_sha256) = self.running_sha256().await else {
-            tracing::error!("an update that is open cannot be settled: the executable is unreadable");
+            tracing::error!(
+                "an update that is open cannot be settled: the executable is unreadable"
+            );
             self.shared.settled.send_replace(true);
             return;
         };
