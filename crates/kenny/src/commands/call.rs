@@ -87,6 +87,10 @@ fn arguments(
             Some(ArgKind::Count) => text.parse::<u64>().map(Value::from).map_err(|_| {
                 CliError::Usage(format!("--arg {pair}: `{name}` is a whole number, zero or more"))
             })?,
+            Some(ArgKind::Flag) => text
+                .parse::<bool>()
+                .map(Value::from)
+                .map_err(|_| CliError::Usage(format!("--arg {pair}: `{name}` is true or false")))?,
             Some(ArgKind::TextList) => text.split(',').map(str::trim).collect(),
             None => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
         };
