@@ -13,7 +13,7 @@ use kenny_proto::{FailureKind, Sha256Digest, UpdateId};
 use semver::Version;
 use tokio::sync::watch;
 
-use super::download::{self, Staging};
+use super::download::{self, Disk, Download, Limits, Staging};
 use super::files::{self, Expected, fail};
 use super::gate::Gate;
 use super::{JournalError, JournalFile, reporter, updater};
@@ -330,7 +330,14 @@ impl Driver {
                 Some(format!("{bytes} bytes")),
             ));
         };
-        match download::fetch(&client, &url, &staging, progress).await {
+        let download = Download {
+            client: &client,
+            url: &url,
+            staging: &staging,
+            limits: Limits::of(&self.shared.config.update),
+            disk: Disk::default(),
+        };
+        match download.fetch(progress).await {
             Ok(()) => Event::Downloaded,
             Err(failure) => Event::Failed(failure),
         }

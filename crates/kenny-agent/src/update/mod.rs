@@ -1,14 +1,14 @@
 //! Carries out what `kenny_core::update` decides: the driver (in the agent) up to the staged candidate, the
 //! updater (a process of its own) from there on.
 
-mod download;
+pub mod download;
 mod driver;
 #[cfg_attr(
     not(windows),
     expect(dead_code, reason = "the updater, on Windows only, copies and swaps")
 )]
 mod files;
-mod gate;
+pub mod gate;
 mod journal;
 mod reporter;
 #[cfg(windows)]
