@@ -162,14 +162,16 @@ impl Download<'_> {
         let there = self.staging.resume().map_or(0, |resume| resume.there);
         let mut patience = Patience::new(&self.limits, there);
         let mut rate = RateCap::new(self.limits.max_bytes_per_second);
-        let (mut end_was_doubted, mut pieces_were_doubted) = (false, false);
+        let (mut doubted_end, mut pieces_were_doubted) = (0, false);
         loop {
             let interrupted = match self.transfer(&mut patience, &mut rate, &mut progress).await {
                 Err(interrupted) => interrupted,
+                // An end that comes twice at the same place is one.
                 Ok(End::WithConnection)
-                    if !end_was_doubted && !self.is_right(self.staging.part()).await =>
+                    if self.staging.part_bytes() != doubted_end
+                        && !self.is_right(self.staging.part()).await =>
                 {
-                    end_was_doubted = true;
+                    doubted_end = self.staging.part_bytes();
                     let reason = "the connection ended, and not all had come".to_owned();
                     Interrupted::Retry { reason, asked: None }
                 }

@@ -180,11 +180,7 @@ pub fn plan(request: &Request, number: usize, bytes: &[u8], faults: &[Fault]) ->
     headers.extend(etag.map(|etag| ("ETag", etag)));
     headers.extend(content_range.map(|range| ("Content-Range", range)));
     headers.extend(wrongs.encoding.map(|name| ("Content-Encoding", name.to_owned())));
-    let sent = wrongs
-        .cut_after
-        .into_iter()
-        .chain(wrongs.stall_after)
-        .fold(range.len(), usize::min);
+    let sent = wrongs.cut_after.into_iter().chain(wrongs.stall_after).fold(range.len(), usize::min);
     Some(Answer {
         status,
         stalls: wrongs.stall_after.is_some_and(|after| after <= sent && sent < range.len()),

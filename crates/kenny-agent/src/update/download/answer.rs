@@ -7,7 +7,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use kenny_proto::FailureKind;
 use kenny_proto::update::Failure;
 use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, RETRY_AFTER,
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LOCATION, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
 use reqwest::{StatusCode, Version};
@@ -130,6 +130,12 @@ fn without_file(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Answ
         StatusCode::FORBIDDEN => refused(
             ": it does not give this file away at this link, or the link has expired; ask for the update again",
         ),
+        // What the client could follow it has followed, or refused by the gate.
+        _ if status.is_redirection() && headers.contains_key(LOCATION) => {
+            let detail =
+                format!("a redirect was refused: {said} and names no http or https address");
+            Answer::Refused(fail(FailureKind::UrlRefused, detail))
+        }
         _ => refused(""),
     }
 }
@@ -241,6 +247,14 @@ mod tests {
             assert!(failure.detail.contains(&status.to_string()), "{}", failure.detail);
             assert!(failure.detail.contains(words), "{}", failure.detail);
         }
+    }
+
+    #[test]
+    fn a_redirect_that_nobody_can_follow_is_a_refused_address() {
+        let Answer::Refused(failure) = answer(302, &[("location", "file:///etc/passwd")]) else {
+            panic!("it was taken")
+        };
+        assert_eq!(failure.kind, FailureKind::UrlRefused);
     }
 
     #[test]

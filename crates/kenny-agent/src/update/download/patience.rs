@@ -18,6 +18,8 @@ pub struct Patience {
     limits: Limits,
     furthest: u64,
     progress_at: Instant,
+    /// True where the attempt that runs has brought something.
+    progressed: bool,
     in_vain: u32,
     restarts: u32,
 }
@@ -38,6 +40,7 @@ impl Patience {
             limits: limits.clone(),
             furthest: there,
             progress_at: Instant::now(),
+            progressed: false,
             in_vain: 0,
             restarts: 0,
         }
@@ -49,6 +52,7 @@ impl Patience {
         if bytes > self.furthest {
             self.furthest = bytes;
             self.progress_at = Instant::now();
+            self.progressed = true;
             self.in_vain = 0;
         }
     }
@@ -64,7 +68,7 @@ impl Patience {
         Ok(())
     }
 
-    /// An attempt failed: how long to wait before the next. `asked` is what the server wants; `random` is in 0 to 1.
+    /// An attempt ended before its time: how long to wait before the next. `asked` is what the server wants; `random` is in 0 to 1.
     pub fn next(
         &mut self,
         asked: Option<Duration>,
@@ -74,7 +78,9 @@ impl Patience {
         let ceiling = self.limits.first_wait * 2_u32.saturating_pow(self.in_vain.min(16));
         let jitter = ceiling.min(self.limits.longest_wait).mul_f64(random.clamp(0.0, 1.0));
         let wait = asked.unwrap_or_default().min(self.limits.longest_retry_after) + jitter;
-        self.in_vain += 1;
+        if !std::mem::take(&mut self.progressed) {
+            self.in_vain += 1;
+        }
         let time = self.progress_at.elapsed();
         if self.in_vain >= LEAST_ATTEMPTS && time + wait > self.limits.patience {
             return Err(OutOfPatience { attempts: self.in_vain, time });
