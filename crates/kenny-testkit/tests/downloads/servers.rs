@@ -196,13 +196,20 @@ async fn without_a_length_the_hash_tells_the_end_from_a_cut() {
 
 #[tokio::test]
 async fn wrong_bytes_are_fetched_a_bounded_number_of_times() {
-    for (fault, expected) in [(None, vec![200]), (Some(Fault::NoLength), vec![200, 416, 200])] {
+    for (fault, expected) in [
+        (None, vec![200]),
+        (Some(Fault::NoLength), vec![200, 416, 200]),
+        (Some(Fault::CutEvery(20_000)), vec![200, 206, 206, 200, 206, 206]),
+    ] {
         let rig = Rig::new(50_000);
         let faults: Vec<Fault> = fault.into_iter().collect();
         let server = Faults::start(vec![9; 50_000], faults).await.unwrap();
         assert_eq!(rig.fetch(&server).await, Ok(()));
         assert_eq!(statuses(&server.requests()), expected);
         rig.assert_arrived_wrong(50_000);
+        // Its verification refuses it, and the next try begins with nothing.
+        rig.staging.clear();
+        assert_eq!(rig.names_in_folder(), <[String; 0]>::default());
     }
 }
 
