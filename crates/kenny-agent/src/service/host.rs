@@ -216,11 +216,14 @@ pub fn run_service(args: &ServiceArgs) -> ExitCode {
 fn prepare(name: &str) -> Result<(Config, Layout), String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let layout = Layout::new(name, own).map_err(|error| format!("{error:#}"))?;
-    let config = Config::load(&layout.config_file);
-    let level = config.as_ref().map_or("info", |config| config.log_level.as_str());
+    let loaded = Config::read(&layout.config_file);
+    let level = loaded.as_ref().map_or("info", |loaded| loaded.config.log_level.as_str());
     logging::to_files(&layout.log_dir, logging::AGENT, level);
-    match config {
-        Ok(config) => Ok((config, layout)),
+    match loaded {
+        Ok(loaded) => {
+            loaded.warn(&layout.config_file);
+            Ok((loaded.config, layout))
+        }
         Err(error) => Err(crate::words(&error)),
     }
 }

@@ -1,10 +1,10 @@
 //! Carries out what `kenny_core::update` decides: the driver (in the agent) up to the staged candidate, the
 //! updater (a process of its own) from there on. Both work on the same [`host`].
 
-mod download;
+pub mod download;
 mod driver;
 mod files;
-mod gate;
+pub mod gate;
 mod host;
 mod journal;
 mod life;
