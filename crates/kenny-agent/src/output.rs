@@ -83,7 +83,8 @@ pub fn tail(said: &str) -> Option<&str> {
     (!said.is_empty()).then_some(&said[start..])
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -127,13 +127,13 @@ pub fn replace_file_once(from: &Path, to: &Path) -> io::Result<()> {
 /// True where somebody else has the file open in a way that keeps it from being written.
 pub fn is_in_use(error: &io::Error) -> bool {
     let busy = [nix::errno::Errno::ETXTBSY, nix::errno::Errno::EBUSY];
-    super::os_code(error).is_some_and(|code| busy.map(|errno| errno as i32).contains(&code))
+    error.raw_os_error().is_some_and(|code| busy.map(|errno| errno as i32).contains(&code))
 }
 
 /// True where the disk had no room.
 pub fn is_disk_full(error: &io::Error) -> bool {
     let full = [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT];
-    super::os_code(error).is_some_and(|code| full.map(|errno| errno as i32).contains(&code))
+    error.raw_os_error().is_some_and(|code| full.map(|errno| errno as i32).contains(&code))
 }
 
 /// Time that this PC was awake, since a moment that lies before the first call; no clock that somebody can set.

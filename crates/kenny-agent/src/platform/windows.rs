@@ -258,7 +258,7 @@ pub fn is_disk_full(error: &io::Error) -> bool {
 }
 
 fn is_one_of(error: &io::Error, codes: &[u32]) -> bool {
-    let code = super::os_code(error).and_then(|code| u32::try_from(code).ok());
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
     code.is_some_and(|code| codes.contains(&code))
 }
 

@@ -207,7 +207,8 @@ fn keep(path: &Path, undo: &mut Undo) -> anyhow::Result<()> {
     let path = path.to_owned();
     if path.exists() {
         let aside: PathBuf = path.with_extension("before-install");
-        update::copy_file(&path, &aside)?;
+        update::copy_file(&path, &aside)
+            .with_context(|| format!("could not keep {}", path.display()))?;
         undo.push(move || {
             drop(update::copy_file(&aside, &path).and_then(|_| fs_err::remove_file(&aside)))
         });

@@ -351,7 +351,7 @@ impl Driver {
         let work = move || this.stage(&mut host, wish, (running_version(), running_sha256));
         let staged = tokio::task::spawn_blocking(work).await.map_err(|_| unexpected_end())?;
         match staged {
-            Ok(journal) => self.staged(journal),
+            Ok(journal) => Ok(self.staged(journal)),
             Err(NotStaged::Refused(error)) => Err(error),
             Err(NotStaged::RefusedFor(version, failure)) => {
                 tracing::warn!(update.id = %update_id, kind = %failure.kind, "{}", failure.detail);
@@ -365,9 +365,9 @@ impl Driver {
         }
     }
 
-    fn staged(&self, journal: Journal) -> Answer {
+    fn staged(&self, journal: Journal) -> (UpdateStaged, Option<AfterReply>) {
         let staged = UpdateStaged { ok: true, staged_version: journal.version };
-        Ok((staged, Some(AfterReply::new(self.shared.layout.clone()))))
+        (staged, Some(AfterReply::new(self.shared.layout.clone())))
     }
 
     /// Blocks until the update is staged or over.
@@ -475,12 +475,9 @@ pub(super) fn previous(
         fail(FailureKind::NoPrevious, format!("there is no version to go back to: {why}"))
     };
     let path = Places::new(layout.clone()).path(File::Previous);
-    let bytes = path.ok_or_else(|| none("it has no place".to_owned())).and_then(|path| {
-        fs_err::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => none("this PC has kept none".to_owned()),
-            _ => none(format!("what was kept cannot be read: {error}")),
-        })
-    })?;
+    let bytes = path
+        .ok_or_else(|| none("it has no place".to_owned()))
+        .and_then(|path| fs_err::read(&path).map_err(|error| none(kept_problem(&error))))?;
     let facts = image::read_facts(&bytes)
         .map_err(|error| none(format!("what was kept is no agent: {error}")))?;
     let sha256 = files::sha256_of(&bytes);
@@ -490,10 +487,19 @@ pub(super) fn previous(
     Ok((facts.version, sha256))
 }
 
+fn kept_problem(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "this PC has kept none".to_owned()
+    } else {
+        format!("what was kept cannot be read: {error}")
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[path = "driver_tests.rs"]
 mod tests;

@@ -1,5 +1,8 @@
 //! Files of an update: hashing, copying, replacing, and the proof that an executable was verified.
+//!
+//! By `std::fs`: the engine decides by the system's number of an error, which `fs_err` hides. Whoever calls adds the path.
 
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +24,7 @@ pub fn sha256_of(bytes: &[u8]) -> Sha256Digest {
 
 /// Digest of a file as it lies on disk.
 pub fn sha256_of_file(path: &Path) -> io::Result<Sha256Digest> {
-    sha256_of_reader(fs_err::File::open(path)?)
+    sha256_of_reader(File::open(path)?)
 }
 
 fn sha256_of_reader(mut file: impl Read) -> io::Result<Sha256Digest> {
@@ -52,8 +55,8 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
 
 /// Copies bytes into a file, which is on the disk only once it was flushed. Returns the digest of what was copied.
 pub fn copy_bytes(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
-    let mut source = fs_err::File::open(from)?;
-    let mut target = fs_err::File::create(to)?;
+    let mut source = File::open(from)?;
+    let mut target = File::create(to)?;
     let mut context = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -68,16 +71,16 @@ pub fn copy_bytes(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
 
 /// Brings a file's bytes to the disk.
 pub fn flush(path: &Path) -> io::Result<()> {
-    fs_err::OpenOptions::new().write(true).open(path)?.sync_all()
+    fs::OpenOptions::new().write(true).open(path)?.sync_all()
 }
 
 /// Writes a small file so that a power cut leaves the old content or the new: beside it, flushed, then renamed.
 pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("json.new");
-    let create = || fs_err::File::create(&beside);
+    let create = || File::create(&beside);
     let mut file = match (create(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-            fs_err::create_dir_all(folder)?;
+            fs::create_dir_all(folder)?;
             create()?
         }
         (created, _) => created?,
@@ -90,7 +93,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Removes a file; one that is not there is no error.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
+    match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
@@ -103,7 +106,7 @@ pub struct Verified {
     path: PathBuf,
     /// Kept open so that nobody writes to the file between the check and the swap: on Windows the share mode
     /// allows others to read, to run and to rename, nothing else.
-    held: Option<fs_err::File>,
+    held: Option<File>,
 }
 
 impl Verified {
@@ -173,9 +176,8 @@ pub fn verify_digest(path: &Path, sha256: Sha256Digest) -> io::Result<Option<Ver
 }
 
 /// Opens a file such that nobody can change it, and reads it.
-fn hold(path: &Path) -> io::Result<(fs_err::File, Vec<u8>)> {
-    let held = crate::platform::open_without_writers(path)?;
-    let mut held = fs_err::File::from_parts(held, path);
+fn hold(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut held = crate::platform::open_without_writers(path)?;
     let mut bytes = Vec::new();
     held.read_to_end(&mut bytes)?;
     Ok((held, bytes))

@@ -218,7 +218,7 @@ impl Host for Pc {
 
     fn copy(&mut self, from: File, to: File) -> Result<(), HostError> {
         let (from, to) = (self.path(from)?, self.path(to)?);
-        let made = to.parent().map_or(Ok(()), fs_err::create_dir_all);
+        let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
         made.and_then(|()| files::copy_bytes(&from, &to))
             .map(drop)
             .map_err(|error| refused("copy", &from, &error))

@@ -21,10 +21,12 @@ impl JournalFile {
 
     /// The last journal written; none where there never was an update.
     pub fn read(&self) -> Result<Option<Journal>, JournalProblem> {
-        match fs_err::read(&self.path) {
+        match std::fs::read(&self.path) {
             Ok(content) => journal::decode(&content, files::sha256_of).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(JournalProblem::Unreadable(error.to_string())),
+            Err(error) => {
+                Err(JournalProblem::Unreadable(format!("{}: {error}", self.path.display())))
+            }
         }
     }
 

@@ -49,6 +49,8 @@ fn lines_since(text: &str, began: Timestamp) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -63,9 +65,9 @@ mod tests {
         let mut text =
             String::from("  cut off\n2026-11-25T09:59:59Z  INFO an update before\n  of it\n");
         for second in 1..=50 {
-            text.push_str(&format!("2026-11-25T10:00:{second:02}.5Z  INFO line {second}\n"));
+            writeln!(text, "2026-11-25T10:00:{second:02}.5Z  INFO line {second}").unwrap();
         }
-        text.push_str(&format!("  more of it {long}\n"));
+        writeln!(text, "  more of it {long}").unwrap();
         write("kenny-updater.2026-11-25.log", &text);
         let lines = since(folder.path(), began);
         assert_eq!(lines.len(), LOG_LINES);

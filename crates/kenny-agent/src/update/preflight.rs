@@ -207,14 +207,12 @@ async fn run(candidate: &Path, config_file: &Path, limit: Duration) -> std::io::
     let until = Instant::now() + LINGER;
     let text = |captured: Captured| decode(&captured.bytes);
     let (stdout, stderr) = (text(stdout.finish(until).await), text(stderr.finish(until).await));
-    match ended {
-        Ok(status) => Ok(Ended::With { code: status?.code(), stdout, stderr }),
-        Err(_) => {
-            // Its image is in use until it is gone for good.
-            drop(timeout(LINGER, child.wait()).await);
-            Ok(Ended::Not { last_words: last_words(&stdout, &stderr) })
-        }
-    }
+    let Ok(status) = ended else {
+        // Its image is in use until it is gone for good.
+        drop(timeout(LINGER, child.wait()).await);
+        return Ok(Ended::Not { last_words: last_words(&stdout, &stderr) });
+    };
+    Ok(Ended::With { code: status?.code(), stdout, stderr })
 }
 
 fn last_words(stdout: &str, stderr: &str) -> Option<String> {
@@ -328,6 +326,7 @@ fn unfit(detail: String, last_words: Option<String>) -> Failure {
     fail(FailureKind::Preflight, detail)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[path = "preflight_tests.rs"]
 mod tests;

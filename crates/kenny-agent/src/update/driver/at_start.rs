@@ -111,7 +111,7 @@ impl Driver {
             staged
         };
         let answer = match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(journal)) => self.staged(journal),
+            Ok(Ok(journal)) => Ok(self.staged(journal)),
             Ok(Err(failure)) => Err(in_words(&failure)),
             Err(_) => Err(super::unexpected_end()),
         };
