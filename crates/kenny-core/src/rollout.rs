@@ -31,6 +31,19 @@ pub const BACKOFF_GROWTH: u32 = 6;
 /// evening a week is still tried then.
 pub const LONGEST_BACKOFF: u32 = 72;
 
+/// Silence after sending or `accepted`: the agent answers at once, and ten minutes cover its longest wait before it
+/// reconnects (60 s) ten times.
+pub const SENT_SILENCE: Duration = Duration::from_mins(10);
+/// Silence while downloading: progress comes every second and a stall ends after 30 s, so the PC is off or offline. An
+/// hour is a lunch with a closed lid, which is not worth a word.
+pub const DOWNLOAD_SILENCE: Duration = Duration::from_hours(1);
+/// Silence while verifying: the hash of at most 256 MiB on a slow disk, under a scanner that reads it first, takes two.
+pub const VERIFY_SILENCE: Duration = Duration::from_mins(8);
+/// Silence in preflight: the candidate's first start under such a scanner, and its probe of the server.
+pub const PREFLIGHT_SILENCE: Duration = Duration::from_mins(15);
+/// Silence once the updater has it: it survives a reboot, and one that installs Windows updates takes half an hour.
+pub const UPDATER_SILENCE: Duration = Duration::from_mins(30);
+
 /// What the operator wants of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -227,17 +240,11 @@ impl Pace {
     /// from the last report and not from the phase's beginning: a slow download reports on, and may take days.
     pub fn deadline(&self, phase: Option<Phase>) -> Duration {
         let time = match phase {
-            // The agent answers at once; ten minutes cover its longest wait before it reconnects ten times.
-            None | Some(Phase::Accepted) => Duration::from_mins(10),
-            // Progress comes every second, and a stall ends after 30 s: silence means that the PC is off or offline,
-            // which an hour of lunch with a closed lid is not worth a word.
-            Some(Phase::Downloading) => Duration::from_hours(1),
-            // The hash of at most 256 MiB on a slow disk, under a scanner that reads it first.
-            Some(Phase::Verifying) => Duration::from_mins(10),
-            // The candidate's first start under such a scanner, and its probe of the server.
-            Some(Phase::Preflight) => Duration::from_mins(15),
-            // From here the updater survives a reboot, and one that installs Windows updates takes up to half an hour.
-            Some(Phase::Staged | Phase::Swapping | Phase::Probation) => Duration::from_mins(30),
+            None | Some(Phase::Accepted) => SENT_SILENCE,
+            Some(Phase::Downloading) => DOWNLOAD_SILENCE,
+            Some(Phase::Verifying) => VERIFY_SILENCE,
+            Some(Phase::Preflight) => PREFLIGHT_SILENCE,
+            Some(Phase::Staged | Phase::Swapping | Phase::Probation) => UPDATER_SILENCE,
             // Reports of an end are final: nothing more is waited for.
             Some(Phase::Committed | Phase::RolledBack | Phase::Failed) => return Duration::MAX,
         };

@@ -32,9 +32,9 @@ fn failed(tally: Tally, kind: FailureKind, minute: i64) -> Standing {
 
 /// What a row of failures, each a minute after the one before, leads to.
 fn after(kinds: &[FailureKind]) -> Standing {
-    (1..).zip(kinds).fold(Standing::default(), |standing, (minute, kind)| {
-        failed(standing.tally, *kind, minute)
-    })
+    (1..)
+        .zip(kinds)
+        .fold(Standing::default(), |standing, (minute, kind)| failed(standing.tally, *kind, minute))
 }
 
 fn open(sent: u32, in_hand: bool) -> Facts {
@@ -119,20 +119,19 @@ fn failures_that_say_nothing_about_the_version_do_not_use_up_the_budget() {
         assert_eq!(many.next(&pace), Next::At(at(50 + 360)), "{kind}");
     }
     // What comes between does not reset the budget, and a failure that blames begins its own row of waits.
-    use FailureKind::{CandidateDied, Network};
-    let mixed = after(&[CandidateDied, Network, Network, CandidateDied]);
+    let (died, network) = (FailureKind::CandidateDied, FailureKind::Network);
+    let mixed = after(&[died, network, network, died]);
     assert_eq!((mixed.tally.blamed, mixed.tally.excused, mixed.tally.attempts), (2, 0, 4));
     assert_eq!(mixed.next(&pace), Next::At(at(4 + 30)));
-    let again = failed(mixed.tally, Network, 5);
+    let again = failed(mixed.tally, network, 5);
     assert_eq!(again.next(&pace), Next::At(at(5 + 5)));
-    assert_eq!(failed(again.tally, CandidateDied, 6).next(&pace), Next::Hold);
+    assert_eq!(failed(again.tally, died, 6).next(&pace), Next::Hold);
 }
 
 #[test]
 fn a_rollback_without_a_reason_counts_against_the_version() {
-    let back = |tally| {
-        Standing::of(tally, UpdateState::RolledBack, Some(FailureKind::Other), at(0))
-    };
+    let back =
+        |tally| Standing::of(tally, UpdateState::RolledBack, Some(FailureKind::Other), at(0));
     let third = back(back(back(Tally::default()).tally).tally);
     assert_eq!(third.next(&Pace::default()), Next::Hold);
     let network =
@@ -185,7 +184,7 @@ fn silence_is_measured_from_the_last_word_and_judged_by_the_phase() {
         (None, 10),
         (Some(Phase::Accepted), 10),
         (Some(Phase::Downloading), 60),
-        (Some(Phase::Verifying), 10),
+        (Some(Phase::Verifying), 8),
         (Some(Phase::Preflight), 15),
         (Some(Phase::Staged), 30),
         (Some(Phase::Swapping), 30),

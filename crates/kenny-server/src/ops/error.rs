@@ -182,7 +182,9 @@ impl OpsError {
             Self::AgentExists(_) => ("agent_exists", 409, "The agent exists"),
             Self::BadArgs(_) | Self::BadTimeout { .. } => ("bad_args", 400, "Wrong arguments"),
             Self::BadVersion(_) => ("bad_version", 400, "Not a version"),
-            Self::AgentOffline(_) => ("agent_offline", 409, "The agent is offline"),
+            Self::AgentOffline(_) | Self::RollbackOffline { .. } => {
+                ("agent_offline", 409, "The agent is offline")
+            }
             Self::ConnectionLost(_) => ("connection_lost", 502, "The connection was lost"),
             Self::Timeout { .. } => ("timeout", 504, "No answer in time"),
             Self::DowngradeNotAllowed { .. } => {
@@ -194,7 +196,6 @@ impl OpsError {
                 ("update_in_progress", 409, "Another update is under way")
             }
             Self::Held { .. } => ("held", 409, "The version is held"),
-            Self::RollbackOffline { .. } => ("agent_offline", 409, "The agent is offline"),
             Self::RollbackUnsupported { .. } => {
                 ("rollback_unsupported", 409, "The agent cannot go back by itself")
             }

@@ -66,9 +66,7 @@ async fn target(app: &App, entry: &AgentEntry) -> Result<Target, StoreError> {
             update_rows::last_change(connection, &id)
         })
         .await?;
-    let unknown = || {
-        Target::None(format!("no update is known here that brought it to {running}"))
-    };
+    let unknown = || Target::None(format!("no update is known here that brought it to {running}"));
     let Some(change) = change.filter(|it| is_version(&it.update.version, &running)) else {
         return Ok(unknown());
     };

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use kenny_proto::api::{NewUpdate, ToolCall, ToolList, ToolOutcome, ToolView};
 use kenny_proto::frames::{ErrorCode, ToolError};
-use kenny_proto::tools::{AGENT_ROLLBACK, AGENT_UPDATE, ArgError, CATALOGUE, POWERSHELL_EXEC, ToolSpec};
+use kenny_proto::tools::{
+    AGENT_ROLLBACK, AGENT_UPDATE, ArgError, CATALOGUE, POWERSHELL_EXEC, ToolSpec,
+};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -52,9 +54,7 @@ pub async fn call(
     let tool = ToolSpec::find(name).ok_or_else(|| OpsError::UnknownTool(name.to_owned()))?;
     let started = Instant::now();
     let result = match tool.name {
-        AGENT_UPDATE if !is_complete(&call.args) => {
-            update(app, operator, &entry, &call.args).await
-        }
+        AGENT_UPDATE if !is_complete(&call.args) => update(app, operator, &entry, &call.args).await,
         AGENT_ROLLBACK => go_back(app, operator, &entry, &call.args).await,
         _ => forward(app, &entry, tool, call).await,
     };

@@ -315,8 +315,10 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
 pub async fn list(app: &App, _operator: &Operator, id: &str) -> Result<UpdateList, OpsError> {
     let entry = agent(app, id)?;
     let agent_id = entry.id.clone();
-    let records =
-        app.store.run(move |connection| update_rows::updates_of(connection, &agent_id, SHOWN)).await?;
+    let records = app
+        .store
+        .run(move |connection| update_rows::updates_of(connection, &agent_id, SHOWN))
+        .await?;
     let updates = records.into_iter().map(|record| current(&entry, record.update)).collect();
     Ok(UpdateList { updates })
 }

@@ -37,8 +37,7 @@ pub fn judge(state: &mut AgentState, pace: &Pace) {
         since: record.update.finished_at.unwrap_or(record.update.requested_at),
         reason,
     };
-    let is_held =
-        record.update.kind == UpdateKind::Update && standing.next(pace) == Next::Hold;
+    let is_held = record.update.kind == UpdateKind::Update && standing.next(pace) == Next::Hold;
     if state.desired.as_ref().is_some_and(|it| is_version(&version, &it.version.to_string())) {
         state.standing = standing;
     }

@@ -24,9 +24,9 @@ use serde_json::Value;
 pub use attempts::{hold_names, tell_hold};
 pub use record::{Applied, Registered, UpdateRecord, Wanted, is_version};
 pub use send::{Answer, STAGING_TIME};
-pub use timer::run as run_timer;
 #[cfg(test)]
 pub use timer::look;
+pub use timer::run as run_timer;
 
 use crate::app::App;
 use crate::fleet::{AgentEntry, AgentState, Desired};
@@ -232,9 +232,7 @@ fn ask(app: &App, state: &AgentState, now: Timestamp) -> (Decision, Option<Relea
         release_available: release.is_some() || goes_back,
         held: state.hold_of(&wanted).is_some(),
         busy: open.is_some() && standing_for_it.is_none(),
-        attempt: standing_for_it
-            .zip(session)
-            .map(|(record, session)| record.attempt(session.id)),
+        attempt: standing_for_it.zip(session).map(|(record, session)| record.attempt(session.id)),
         standing: state.standing,
     };
     (decide(Some(&Intent::from(desired)), &facts, &app.pace, now), release)
@@ -260,12 +258,9 @@ fn close_idle(
             now,
         ),
         Why::VersionUnknown => record.impossible(FailureKind::Other, unknown_version(running), now),
-        Why::Reached
-        | Why::Held
-        | Why::Offline
-        | Why::InHand
-        | Why::Backoff(_)
-        | Why::Ended => return Applied::Nothing,
+        Why::Reached | Why::Held | Why::Offline | Why::InHand | Why::Backoff(_) | Why::Ended => {
+            return Applied::Nothing;
+        }
     }
     Applied::Changed
 }

@@ -18,7 +18,8 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(10);
 
 /// Looks again and again, for ever.
 pub async fn run(app: &Arc<App>) {
-    let mut ticks = tokio::time::interval((app.pace.first_backoff / 4).clamp(SHORTEST_ROUND, ROUND));
+    let mut ticks =
+        tokio::time::interval((app.pace.first_backoff / 4).clamp(SHORTEST_ROUND, ROUND));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -56,8 +56,7 @@ async fn take(
     if known.is_some() {
         return Ok(());
     }
-    let Some(News { record, superseded, hold, is_last }) =
-        news(&entry.lock(), entry, report, now)
+    let Some(News { record, superseded, hold, is_last }) = news(&entry.lock(), entry, report, now)
     else {
         return Ok(());
     };

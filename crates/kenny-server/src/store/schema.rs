@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only appended.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE settings (
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -75,7 +76,8 @@ const MIGRATIONS: &[&str] = &["
         body TEXT
     ) STRICT;
     CREATE INDEX events_by_agent ON events (agent_id, id) WHERE agent_id IS NOT NULL;
-", "
+",
+    "
     ALTER TABLE updates ADD COLUMN kind TEXT NOT NULL DEFAULT 'update';
     ALTER TABLE updates ADD COLUMN origin TEXT NOT NULL DEFAULT 'operator';
     ALTER TABLE updates ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
@@ -92,7 +94,8 @@ const MIGRATIONS: &[&str] = &["
         cleared INTEGER NOT NULL,
         PRIMARY KEY (agent_id, version)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+];
 
 /// The schema version that this server writes.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]

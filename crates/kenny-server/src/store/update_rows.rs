@@ -121,8 +121,10 @@ pub fn standing(
     let sql = format!(
         "{UPDATE_COLUMNS} WHERE agent_id = ?1 AND version = ?2 ORDER BY sequence DESC LIMIT 1"
     );
-    let record =
-        connection.prepare_cached(&sql)?.query_row(params![id.as_str(), version], update).optional()?;
+    let record = connection
+        .prepare_cached(&sql)?
+        .query_row(params![id.as_str(), version], update)
+        .optional()?;
     Ok(record.map(|record| record.standing()).unwrap_or_default())
 }
 
@@ -213,7 +215,9 @@ fn with_timelines(
 /// Every hold of every agent, the cleared ones too.
 pub fn holds(connection: &Connection) -> rusqlite::Result<Vec<(AgentId, HeldVersion)>> {
     connection
-        .prepare("SELECT agent_id, version, attempts, since, reason, cleared FROM holds ORDER BY since")?
+        .prepare(
+            "SELECT agent_id, version, attempts, since, reason, cleared FROM holds ORDER BY since",
+        )?
         .query_map([], |row| {
             let hold = Hold {
                 version: row.get(1)?,
@@ -228,7 +232,11 @@ pub fn holds(connection: &Connection) -> rusqlite::Result<Vec<(AgentId, HeldVers
 
 /// Keeps a hold that came of an update; what is kept of the version already stays, and nothing happens when the agent
 /// is gone.
-pub fn keep_hold(connection: &Connection, id: &AgentId, held: &HeldVersion) -> rusqlite::Result<()> {
+pub fn keep_hold(
+    connection: &Connection,
+    id: &AgentId,
+    held: &HeldVersion,
+) -> rusqlite::Result<()> {
     write_hold(connection, id, held, "DO NOTHING")
 }
 

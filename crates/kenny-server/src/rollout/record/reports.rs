@@ -39,7 +39,9 @@ impl UpdateRecord {
         }
         match self.advanced(status, on_target, now) {
             Applied::Nothing | Applied::Progress if was_silent => Applied::Changed,
-            applied => applied,
+            applied @ (Applied::Nothing | Applied::Progress | Applied::Changed | Applied::Late) => {
+                applied
+            }
         }
     }
 
