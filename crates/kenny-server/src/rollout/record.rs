@@ -204,11 +204,15 @@ impl UpdateRecord {
             // It was tried. All that an agent of 0.2 says of any failure.
             ErrorCode::Timeout | ErrorCode::ExecFailed | ErrorCode::Internal => FailureKind::Other,
         };
-        let failure = self
-            .update
-            .failure
-            .take()
-            .unwrap_or_else(|| Failure { kind, detail: error.to_string() });
+        let mut detail = error.to_string();
+        if self.update.kind == UpdateKind::Rollback && error.code == ErrorCode::NotFound {
+            let Update { agent_id: agent, version, .. } = &self.update;
+            detail = format!(
+                "this agent cannot go back by itself ({detail}); `kenny update {agent} --to {version} --allow-downgrade` installs \
+                 that version"
+            );
+        }
+        let failure = self.update.failure.take().unwrap_or(Failure { kind, detail });
         self.finish(UpdateState::Failed, Some(failure), now)
     }
 
