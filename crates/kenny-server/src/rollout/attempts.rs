@@ -76,7 +76,8 @@ pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
             for version in &holds {
                 update_rows::delete_hold(connection, &row.update.agent_id, version)?;
             }
-            update_rows::insert_update(connection, &row)
+            update_rows::insert_update(connection, &row)?;
+            update_rows::prune(connection, &row.update.agent_id)
         })
         .await;
     if let Err(error) = written {

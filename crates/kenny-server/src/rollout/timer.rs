@@ -55,10 +55,12 @@ fn pass(app: &App, entry: &Arc<AgentEntry>, now: Timestamp) {
     });
 }
 
+/// A next attempt, or an open one that the agent does not have: whoever held the agent's intent when it registered may
+/// have had no reason to send it.
 fn is_due(app: &App, state: &AgentState, now: Timestamp) -> bool {
-    let open = state.update.as_ref().is_some_and(|record| record.is_open());
-    if open || state.session.is_none() || state.desired.is_none() {
-        return false;
+    let (Some(session), Some(_)) = (&state.session, &state.desired) else { return false };
+    if let Some(open) = state.update.as_ref().filter(|record| record.is_open()) {
+        return open.session != Some(session.id);
     }
     match state.standing.next(&app.pace) {
         Next::Now => true,

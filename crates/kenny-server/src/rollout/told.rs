@@ -8,7 +8,7 @@ use kenny_core::rollout::Tally;
 use kenny_proto::api::{Hold, UpdateKind};
 use kenny_proto::{SessionId, UpdateReport};
 
-use super::{Registered, UpdateRecord, act, attempts, is_version, tell, tell_hold};
+use super::{Applied, Registered, UpdateRecord, act, attempts, is_version, tell, tell_hold};
 use crate::app::App;
 use crate::fleet::{AgentEntry, AgentState, HeldVersion};
 use crate::store::{StoreError, update_rows};
@@ -53,7 +53,11 @@ async fn take(
 ) -> Result<(), StoreError> {
     let id = report.update_id;
     let known = app.store.run(move |connection| update_rows::update_by_id(connection, id)).await?;
-    if known.is_some() {
+    if let Some(mut known) = known {
+        // An update of the past: what its journal and log say is worth keeping, and changes nothing else.
+        if !known.is_open() && heard(&mut known, &entry.lock(), report, now) == Applied::Changed {
+            app.store.run(move |connection| update_rows::save_update(connection, &known)).await?;
+        }
         return Ok(());
     }
     let Some(News { record, superseded, hold, is_last }) = news(&entry.lock(), entry, report, now)
@@ -70,7 +74,7 @@ async fn take(
             if let Some(held) = &held {
                 update_rows::set_hold(connection, &row.update.agent_id, held)?;
             }
-            update_rows::prune_told(connection, &row.update.agent_id)
+            update_rows::prune(connection, &row.update.agent_id)
         })
         .await?;
     let mut state = entry.lock();
@@ -108,16 +112,7 @@ fn news(
     let is_wanted = wanted.is_some_and(|wanted| is_version(&wanted, &report.version.to_string()));
     let tally = if is_wanted && !report.rollback { state.standing.tally } else { Tally::default() };
     let mut record = Box::new(UpdateRecord::told(entry.id.clone(), report, tally, now));
-    let session = state.session.as_ref().map(|session| session.id);
-    let facts = Registered {
-        // It may be gone again since it told.
-        session: session.unwrap_or_else(SessionId::random),
-        version: state.running(),
-        speaks_0_3: true,
-        report: Some(report),
-    };
-    record.registered(&facts, now);
-    record.session = record.session.and(session);
+    heard(&mut record, state, report, now);
     let hold = left(state, report, now);
     let open = state.update.as_deref().filter(|record| record.is_open());
     let superseded = open.filter(|_| hold.is_some()).map(|open| {
@@ -128,6 +123,26 @@ fn news(
     let is_last = open.is_none() || superseded.is_some();
     // What is still going on beside an open update is told again when it is over.
     (is_last || !record.is_open()).then_some(News { record, superseded, hold, is_last })
+}
+
+/// What the report says of its update.
+fn heard(
+    record: &mut UpdateRecord,
+    state: &AgentState,
+    report: &UpdateReport,
+    now: Timestamp,
+) -> Applied {
+    let session = state.session.as_ref().map(|session| session.id);
+    let facts = Registered {
+        // It may be gone again since it told.
+        session: session.unwrap_or_else(SessionId::random),
+        version: state.running(),
+        speaks_0_3: true,
+        report: Some(report),
+    };
+    let applied = record.registered(&facts, now);
+    record.session = record.session.and(session);
+    applied
 }
 
 /// Holds the wanted version where somebody at the PC went back from it.

@@ -9,9 +9,9 @@ use super::rows::{json, json_option, named, parsed, parsed_option, to_json, word
 use crate::fleet::HeldVersion;
 use crate::rollout::UpdateRecord;
 
-/// Updates that agents told of and that are kept of one agent. Each costs an agent no more than a word, so that
-/// without a bound one that is out of its mind could fill the disk.
-const TOLD_KEPT: u32 = 100;
+/// Updates of each automatic origin that are kept of one agent: a month of attempts every six hours. Nobody asks for
+/// these, so that without a bound a full disk on a PC, or an agent that is out of its mind, would fill this one.
+const AUTOMATIC_KEPT: u32 = 100;
 
 /// Adds an update with its timeline.
 pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
@@ -71,13 +71,16 @@ pub fn save_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::
     Ok(())
 }
 
-/// Deletes all but the newest updates that the agent told of.
-pub fn prune_told(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
-    connection.execute(
-        "DELETE FROM updates WHERE agent_id = ?1 AND origin = 'agent' AND sequence <=
-         (SELECT sequence FROM updates WHERE agent_id = ?1 AND origin = 'agent' ORDER BY sequence DESC LIMIT 1 OFFSET ?2)",
-        params![id.as_str(), TOLD_KEPT],
-    )?;
+/// Deletes all but the newest updates that the server began by itself without success, and that the agent told of.
+pub fn prune(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
+    for origin in ["origin = 'retry' AND state <> 'succeeded'", "origin = 'agent'"] {
+        connection
+            .prepare_cached(&format!(
+                "DELETE FROM updates WHERE agent_id = ?1 AND {origin} AND sequence <=
+                 (SELECT sequence FROM updates WHERE agent_id = ?1 AND {origin} ORDER BY sequence DESC LIMIT 1 OFFSET ?2)"
+            ))?
+            .execute(params![id.as_str(), AUTOMATIC_KEPT])?;
+    }
     Ok(())
 }
 
@@ -280,4 +283,96 @@ pub fn delete_hold(connection: &Connection, id: &AgentId, version: &str) -> rusq
         params![id.as_str(), version],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use kenny_core::rollout::Tally;
+    use kenny_proto::api::{UpdateKind, UpdateOrigin, UpdateState};
+    use semver::Version;
+
+    use super::*;
+    use crate::auth::TokenHash;
+    use crate::rollout::Wanted;
+    use crate::store::rows;
+
+    fn database() -> (Connection, AgentId) {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::schema::prepare(&mut connection).unwrap();
+        let id: AgentId = "pc-1".parse().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        rows::insert_agent(&connection, &id, TokenHash::of("x"), now).unwrap();
+        (connection, id)
+    }
+
+    fn record(id: &AgentId, origin: UpdateOrigin, state: UpdateState) -> UpdateRecord {
+        let wanted = Wanted {
+            agent_id: id.clone(),
+            kind: UpdateKind::Update,
+            origin,
+            from_version: Some("1.0.0".to_owned()),
+            version: Version::new(1, 1, 0),
+            allow_downgrade: false,
+            tally: Tally { attempts: 7, blamed: 1, excused: 2, insisted: true },
+        };
+        let mut record = UpdateRecord::requested(wanted, Timestamp::UNIX_EPOCH);
+        record.update.state = state;
+        record.update.log = vec!["a line".to_owned()];
+        record.heard_at = None;
+        record
+    }
+
+    #[test]
+    fn an_update_is_read_as_it_was_written() {
+        let (connection, id) = database();
+        let written = record(&id, UpdateOrigin::Retry, UpdateState::Unknown);
+        insert_update(&connection, &written).unwrap();
+        assert_eq!(update_by_id(&connection, written.update.id).unwrap(), Some(written.clone()));
+        let standing = standing(&connection, &id, "1.1.0").unwrap();
+        assert_eq!(standing, written.standing());
+        assert!(standing.tally.insisted);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_kept_within_bounds_and_what_matters_stays() {
+        let (connection, id) = database();
+        let first = record(&id, UpdateOrigin::Operator, UpdateState::Failed);
+        let reached = record(&id, UpdateOrigin::Retry, UpdateState::Succeeded);
+        insert_update(&connection, &first).unwrap();
+        insert_update(&connection, &reached).unwrap();
+        let told = record(&id, UpdateOrigin::Agent, UpdateState::Failed);
+        insert_update(&connection, &told).unwrap();
+        for _ in 0..AUTOMATIC_KEPT + 5 {
+            let retry = record(&id, UpdateOrigin::Retry, UpdateState::Failed);
+            insert_update(&connection, &retry).unwrap();
+            prune(&connection, &id).unwrap();
+        }
+        let kept = updates_of(&connection, &id, 1_000).unwrap();
+        assert_eq!(kept.len(), AUTOMATIC_KEPT as usize + 3);
+        for record in [&first, &reached, &told] {
+            assert!(kept.iter().any(|it| it.update.id == record.update.id));
+        }
+    }
+
+    #[test]
+    fn a_hold_is_kept_once_and_never_outlives_its_agent() {
+        let (connection, id) = database();
+        let hold = Hold {
+            version: "1.1.0".to_owned(),
+            attempts: 3,
+            since: Timestamp::UNIX_EPOCH,
+            reason: "it ended".to_owned(),
+        };
+        let held = HeldVersion { hold, cleared: false };
+        keep_hold(&connection, &id, &held).unwrap();
+        let cleared = HeldVersion { cleared: true, ..held.clone() };
+        set_hold(&connection, &id, &cleared).unwrap();
+        keep_hold(&connection, &id, &held).unwrap();
+        assert_eq!(holds(&connection).unwrap(), [(id.clone(), cleared)], "a late picture loses");
+        rows::delete_agent(&connection, &id).unwrap();
+        assert_eq!(holds(&connection).unwrap(), []);
+        keep_hold(&connection, &id, &held).unwrap();
+        assert_eq!(holds(&connection).unwrap(), [], "nothing happens when the agent is gone");
+    }
 }
