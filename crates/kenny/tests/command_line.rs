@@ -129,7 +129,7 @@ async fn rollback(Path(id): Path<String>) -> Response {
     }
     let mut update = update(UpdateState::Running);
     update.kind = kenny_proto::api::UpdateKind::Rollback;
-    update.version = "0.9.0".to_owned();
+    "0.9.0".clone_into(&mut update.version);
     axum::Json(update).into_response()
 }
 
