@@ -186,7 +186,7 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
             agent
                 .hold
                 .as_ref()
-                .map(|hold| format!("{} since {}: {}", hold.version, ago(hold.since), hold.reason)),
+                .map(|hold| format!("{}, {}: {}", hold.version, ago(hold.since), hold.reason)),
         ),
         (
             "tried next",
@@ -365,7 +365,7 @@ pub(super) mod tests {
         };
         let text = describe(&detail, Timestamp::from_second(7200).unwrap(), PLAIN);
         for part in [
-            "\nheld     1.4.0 since 2 h ago (1970-01-01 00:00:00Z): it failed there 3 times, the last time: it ended at once\n",
+            "\nheld     1.4.0, 2 h ago (1970-01-01 00:00:00Z): it failed there 3 times, the last time: it ended at once\n",
             "\nThe server does not send 1.4.0 to anna-pc until `kenny agent clear-hold anna-pc`. Any other version can be had \
              with `kenny update anna-pc --to VERSION`.\n",
             "\nThe last update: 1.3.0 -> 1.4.0, failed\n",
