@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::rig::{FakeAgent, Rig, report};
+use super::rig::{FakeAgent, Rig, report, within};
+use crate::store::update_rows;
 
 const BY_HAND: &str = "6f1c6f5e-2d5a-4a0e-9c57-1d9b1f6f2a12";
 
@@ -212,26 +213,51 @@ async fn an_attempt_that_a_lost_database_forgot_counts_like_any_other() {
 
 #[tokio::test]
 async fn nothing_is_sent_before_it_is_known_what_the_agent_told_of() {
-    let (rig, token, agent) = updated().await;
+    let rig = Rig::start().await;
+    let token = rig.agent("pc-1").await;
+    rig.release("1.1.0").await;
+    let mut agent = rig.online_0_3("pc-1", &token, "1.0.0", json!(null)).await;
+    let update = rig.wanted("pc-1", "1.1.0").await;
+    agent.request("agent.update").await;
     agent.hang_up().await;
     rig.until_online("pc-1", false).await;
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let store = rig.app.store.clone();
-    let stalled = tokio::spawn(async move {
-        store
-            .run(move |_| {
-                let _ = held.recv();
-                Ok(())
-            })
-            .await
-    });
+
+    // It was installed, and somebody went back from it before the agent was heard of again.
+    let sql = |sql: &'static str| rig.app.store.run(|connection| connection.execute_batch(sql));
+    sql("ALTER TABLE updates RENAME TO elsewhere").await.unwrap();
     let by_hand = told("1.1.0", "1.0.0", "committed", true);
     let mut agent = rig.online_0_3("pc-1", &token, "1.0.0", by_hand).await;
-    rig.look_in(1_000);
+    let (status, same) = rig.post("/agents/pc-1/updates", json!({"version": "1.1.0"})).await;
+    assert_eq!((status, &same["id"]), (200, &update["id"]));
+    rig.look_in(1);
     agent.settle().await;
-    release.send(()).unwrap();
-    stalled.await.unwrap().unwrap();
+
+    sql("ALTER TABLE elsewhere RENAME TO updates").await.unwrap();
+    rig.look_in(1);
+    // Both come together, so that no crash can come between them.
+    let read = async || {
+        rig.app
+            .store
+            .run(|connection| {
+                let id = BY_HAND.parse().expect("written as one");
+                let update = update_rows::update_by_id(connection, id)?;
+                Ok((update.is_some(), update_rows::holds(connection)?.len()))
+            })
+            .await
+            .unwrap()
+    };
+    let kept = within(async {
+        loop {
+            let (is_known, holds) = read().await;
+            if is_known {
+                return holds;
+            }
+        }
+    })
+    .await;
+    assert_eq!(kept, 1);
     rig.until("/agents/pc-1", |body| body["agent"]["hold"]["version"] == "1.1.0").await;
+    rig.outcome(&update["id"], "superseded").await;
     agent.settle().await;
     rig.stop().await;
 }
