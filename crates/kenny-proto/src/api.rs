@@ -284,7 +284,8 @@ impl UpdateState {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TimelineEntry {
     /// What happened: `requested`, `told` (by the agent, of an update that was not started here), `sent`, a phase's name,
-    /// `stopped`, `started`, `online`, `unknown`, `heard` (of again), `superseded`.
+    /// `stopped`, `started`, `online`, `redirected` (to the version that the agent kept), `unknown`, `heard` (of again),
+    /// `superseded`.
     pub step: String,
     /// When, by the server's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
