@@ -154,6 +154,12 @@ mod tests {
             exec(None, &["script=1", "timeout_s=5", "new=true", "text=a=b"]).unwrap(),
             json!({"script": "1", "timeout_s": 5, "new": true, "text": "a=b"})
         );
+        let update = ToolSpec::find("agent.update");
+        let knowingly = ["allow_quarantined=true".to_owned()];
+        assert_eq!(arguments(update, None, &knowingly).unwrap()["allow_quarantined"], json!(true));
+        let unclear = ["allow_quarantined=yes".to_owned()];
+        let error = arguments(update, None, &unclear).unwrap_err();
+        assert!(error.to_string().ends_with("`allow_quarantined` is true or false"), "{error}");
         let sections = ["sections=host, memory".to_owned()];
         let telemetry = arguments(ToolSpec::find("telemetry_collect"), None, &sections).unwrap();
         assert_eq!(Value::Object(telemetry), json!({"sections": ["host", "memory"]}));
