@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use semver::Version;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -147,6 +147,10 @@ fn parse<F: DeserializeOwned>(text: &str, known: &[&str]) -> Result<Parsed<F>, F
         kind: String,
     }
     let Kind { kind } = serde_json::from_str(text).map_err(FrameError::NotAFrame)?;
+    // A derived `Deserialize` takes an array for a struct as well; the contract knows objects only.
+    if !text.trim_start().starts_with('{') {
+        return Err(FrameError::NotAFrame(serde_json::Error::custom("an array is no frame")));
+    }
     if !known.contains(&kind.as_str()) {
         return Ok(Parsed::Unknown(kind));
     }

@@ -1,7 +1,5 @@
 //! Every file of the fuzzer's corpus, and every golden frame, holds what the fuzzer checks.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 #[path = "../../../fuzz/checks/frames.rs"]
 mod frames;
 

@@ -58,7 +58,16 @@ fn unknown_types_and_fields_are_no_errors() {
 
 #[test]
 fn what_is_malformed_is_named_by_its_place() {
-    for text in ["", "[]", "{}", "\"ping\"", "{\"type\":1}", "{\"type\":\"ping\""] {
+    for text in [
+        "",
+        "[]",
+        "[\"ping\"]",
+        " [\"later\"]",
+        "{}",
+        "\"ping\"",
+        "{\"type\":1}",
+        "{\"type\":\"ping\"",
+    ] {
         assert!(matches!(AgentFrame::parse(text), Err(FrameError::NotAFrame(_))), "{text}");
     }
     let bad = r#"{"type":"response","id":"not-a-uuid","ok":true}"#;

@@ -68,7 +68,7 @@ fn resources(version_info: &[u8]) -> Vec<u8> {
     const DATA_ENTRY_AT: u32 = 3 * 24;
     const DATA_AT: u32 = DATA_ENTRY_AT + 16;
     let mut bytes = Bytes::default();
-    for (id, to) in [(16, TABLE | 24), (1, TABLE | 48), (0x0409, DATA_ENTRY_AT)] {
+    for (id, to) in [(16, TABLE + 24), (1, TABLE + 48), (0x0409, DATA_ENTRY_AT)] {
         bytes.u32s(&[0, 0, 0, 0x0001_0000, id, to]);
     }
     bytes.u32s(&[SECTION_ADDRESS + DATA_AT, u32_of(version_info.len()), 0, 0]);
