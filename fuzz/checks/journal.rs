@@ -1,11 +1,7 @@
 //! What holds of the parser of journals, whatever the bytes are.
 
+use kenny_core::update::journal::{decode, encode};
 use kenny_proto::Sha256Digest;
-
-use journal_format::{decode, encode};
-
-#[path = "journal_format.rs"]
-mod journal_format;
 
 /// Panics where it does not hold. True where the bytes were a journal.
 pub fn check(input: &[u8]) -> bool {
