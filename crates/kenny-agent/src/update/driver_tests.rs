@@ -103,7 +103,7 @@ async fn what_may_not_begin_is_told_and_leaves_nothing() {
     let mut site = site().await;
     site.driver.settle();
     let good = site.args(b"x");
-    let past = jiff::Timestamp::UNIX_EPOCH;
+    let past = Timestamp::UNIX_EPOCH;
     let running = crate::VERSION.parse::<Version>().unwrap();
     let cases = [
         (UpdateArgs { url: "http://127.0.0.1:1/x".to_owned(), ..good.clone() }, "origin"),

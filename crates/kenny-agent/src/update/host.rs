@@ -15,7 +15,7 @@ use kenny_proto::update::Failure;
 use kenny_proto::{FailureKind, Sha256Digest, UpdateId};
 use semver::Version;
 
-use super::download;
+use super::download::{self, Disk, Download, Limits};
 use super::files::{self, Expected, Verified, fail};
 use super::gate::Gate;
 use super::life::Life;
@@ -29,10 +29,6 @@ use crate::platform;
 
 /// Progress is told at most this often (update-guarantees).
 const PROGRESS: Duration = Duration::from_secs(1);
-const MIB: u64 = 1024 * 1024;
-/// Room without which an update is not begun: the 64 MiB of update-guarantees and twice an agent of the 8 MiB
-/// that a release may have.
-const MIN_ROOM: u64 = 80 * MIB;
 
 /// Who is told how it goes.
 pub trait Listener {
@@ -109,16 +105,6 @@ impl Pc {
             .check(url)
             .map_err(|refused| fail(FailureKind::UrlRefused, refused.to_string()))?;
         self.places.clear_downloads(Some(journal.sha256));
-        if let Ok(free) = platform::free_bytes(&self.layout.install_dir)
-            && free < MIN_ROOM
-        {
-            let detail = format!(
-                "the disk has {} MiB left, an update needs at least {}; free some and try again",
-                free / MIB,
-                MIN_ROOM / MIB
-            );
-            return Err(fail(FailureKind::Disk, detail));
-        }
         let client = crate::tunnel::tls_config(config)
             .map_err(|error| format!("{error:#}"))
             .and_then(|tls| download::client(&gate, tls).map_err(|error| error.to_string()))
@@ -132,7 +118,14 @@ impl Pc {
                 listener.progress(journal, bytes, total);
             }
         };
-        self.life.block_on(download::fetch(&client, &url, &staging, progress))
+        let download = Download {
+            client: &client,
+            url: &url,
+            staging: &staging,
+            limits: Limits::of(&config.update),
+            disk: Disk::default(),
+        };
+        self.life.block_on(download.fetch(progress))
     }
 }
 

@@ -140,11 +140,9 @@ pub fn explore(scenario: &Scenario, depth: Depth) -> Result<Tried, Broken> {
         }
     }
     for point in 0..points {
-        for interruption in [
-            Interruption::DamagesJournal,
-            Interruption::LosesUpdater,
-            Interruption::LosesCandidate,
-        ] {
+        for interruption in
+            [Interruption::DamagesJournal, Interruption::LosesUpdater, Interruption::LosesCandidate]
+        {
             let mut world = World::new(scenario);
             world.interrupt(point, interruption);
             world.run()?;

@@ -47,7 +47,11 @@ impl<'a> SimulatedHost<'a> {
     }
 
     fn held(&self, file: File) -> Result<(), HostError> {
-        if self.world.is_held(file) { Err(error(Refusal::InUse, "held by a scanner")) } else { Ok(()) }
+        if self.world.is_held(file) {
+            Err(error(Refusal::InUse, "held by a scanner"))
+        } else {
+            Ok(())
+        }
     }
 
     fn image(&self, file: File) -> Option<Image> {
@@ -106,9 +110,9 @@ impl Host for SimulatedHost<'_> {
         match self.world.disk.read(Name::Journal) {
             None => Ok(None),
             Some(Content::Journal(journal)) => Ok(Some(journal.as_ref().clone())),
-            Some(
-                Content::Image(_) | Content::Config(_) | Content::Starts(..) | Content::Torn,
-            ) => Err(JournalProblem::Damaged("torn".to_owned())),
+            Some(Content::Image(_) | Content::Config(_) | Content::Starts(..) | Content::Torn) => {
+                Err(JournalProblem::Damaged("torn".to_owned()))
+            }
         }
     }
 
@@ -191,18 +195,13 @@ impl Host for SimulatedHost<'_> {
     }
 
     fn fetch(&mut self, _journal: &Journal) -> Result<(), Failure> {
-        self.effect("fetch").map_err(|error| Failure {
-            kind: FailureKind::Disk,
-            detail: error.words,
-        })?;
+        self.effect("fetch")
+            .map_err(|error| Failure { kind: FailureKind::Disk, detail: error.words })?;
         let Some(artifact) = self.world.scenario.artifact else {
             return Err(refused(FailureKind::Download));
         };
-        let content = if self.world.scenario.truncated {
-            Content::Torn
-        } else {
-            Content::Image(artifact)
-        };
+        let content =
+            if self.world.scenario.truncated { Content::Torn } else { Content::Image(artifact) };
         self.world.disk.write(Name::Of(File::Candidate), content);
         self.world.point(self.role, "flush the download");
         self.world.disk.flush(Name::Of(File::Candidate));
@@ -211,10 +210,8 @@ impl Host for SimulatedHost<'_> {
     }
 
     fn verify_candidate(&mut self, journal: &Journal) -> Result<Verified, Failure> {
-        self.effect("verify").map_err(|error| Failure {
-            kind: FailureKind::Disk,
-            detail: error.words,
-        })?;
+        self.effect("verify")
+            .map_err(|error| Failure { kind: FailureKind::Disk, detail: error.words })?;
         let content = self.world.disk.read(Name::Of(File::Candidate));
         let digest = content.map(Content::digest).ok_or_else(|| refused(FailureKind::Disk))?;
         if digest != journal.sha256 {
@@ -292,7 +289,8 @@ impl Host for SimulatedHost<'_> {
 
     fn wait_for_word(&mut self, limit_ms: u64) -> Word {
         self.world.waiting_point(self.role);
-        let given = |world: &World| world.updater.as_ref().is_some_and(|updater| updater.word_given);
+        let given =
+            |world: &World| world.updater.as_ref().is_some_and(|updater| updater.word_given);
         if !given(self.world) {
             // The agent works while this waits.
             self.world.run_task();
@@ -322,7 +320,10 @@ impl Host for SimulatedHost<'_> {
         self.world.agent = None;
         self.world.set_clock();
         if hangs && self.world.recovery {
-            return Err(error(Refusal::Other, "the service manager restarted what was ended by force"));
+            return Err(error(
+                Refusal::Other,
+                "the service manager restarted what was ended by force",
+            ));
         }
         Ok(())
     }

@@ -310,8 +310,8 @@ impl World {
             Task::Stage(journal, effect) => {
                 let mut host = SimulatedHost::new(self, Role::Agent);
                 let begun = journal.step != Step::Accepted || host.write_journal(&journal).is_ok();
-                let staged =
-                    begun.then(|| stage(&mut SimulatedHost::new(self, Role::Agent), *journal, effect));
+                let staged = begun
+                    .then(|| stage(&mut SimulatedHost::new(self, Role::Agent), *journal, effect));
                 self.note(format!(
                     "staged: {:?}",
                     staged.as_ref().map(|staged| staged.as_ref().map(|journal| journal.step))
@@ -341,8 +341,7 @@ impl World {
 
     pub(crate) fn spawn_updater(&mut self) {
         self.generations += 1;
-        self.updater =
-            Some(UpdaterProcess { generation: self.generations, word_given: false });
+        self.updater = Some(UpdaterProcess { generation: self.generations, word_given: false });
     }
 
     /// Time goes by.
@@ -379,7 +378,8 @@ impl World {
             return false;
         }
         self.agent = Some(AgentProcess { image, started_ms: self.now_ms });
-        let reaches_its_service = !matches!(behaviour, Behaviour::Hangs | Behaviour::CrashesAfter(0));
+        let reaches_its_service =
+            !matches!(behaviour, Behaviour::Hangs | Behaviour::CrashesAfter(0));
         if is_new && reaches_its_service && !self.scenario.scribbles_config {
             // A newer version writes its config in its own schema.
             self.disk.write(Name::Of(File::Config), Content::Config(2));
@@ -403,8 +403,7 @@ impl World {
 
     fn settle_again(&mut self) {
         let Some(image) = self.agent.as_ref().map(|agent| agent.image) else { return };
-        let settled =
-            settle(&mut SimulatedHost::new(self, Role::Agent), image.digest(), false);
+        let settled = settle(&mut SimulatedHost::new(self, Role::Agent), image.digest(), false);
         self.take_up(settled);
     }
 
