@@ -33,7 +33,7 @@ use kenny_proto::UpdateReport;
 use crate::layout::Layout;
 
 pub use driver::{AfterReply, Driver};
-pub use files::copy as copy_file;
+pub use files::{copy as copy_file, sha256_of_file};
 pub use journal::JournalFile;
 pub use preflight::Said;
 pub use rollback::roll_back;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use kenny_core::update::{Refusal, Step};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Behaviour, Scenario};
 use crate::world::{Broken, Interruption, World};
 
 /// What was tried.
@@ -143,10 +143,14 @@ pub fn explore(scenario: &Scenario, depth: Depth) -> Result<Tried, Broken> {
         for interruption in
             [Interruption::DamagesJournal, Interruption::LosesUpdater, Interruption::LosesCandidate]
         {
+            // A version that runs nothing of its own, and nobody left who would put the old one back: that is lost.
+            if interruption == Interruption::LosesUpdater && scenario.behaviour != Behaviour::Good {
+                continue;
+            }
             let mut world = World::new(scenario);
             world.interrupt(point, interruption);
             world.run()?;
-            world.reboot_if_stopped();
+            world.reboot_if_unattended();
             world.run()?;
             world.reboot_for_leftovers();
             world.run()?;

@@ -218,12 +218,11 @@ impl Host for SimulatedHost<'_> {
             return Err(refused(FailureKind::HashMismatch));
         }
         match self.image(File::Candidate) {
-            Some(Image::OtherProcessor) => Err(refused(FailureKind::WrongPlatform)),
             Some(Image::OtherVersion) => Err(refused(FailureKind::WrongVersion)),
             Some(Image::Old | Image::New | Image::Kept | Image::Foreign) => {
                 Ok(Verified { file: File::Candidate, digest })
             }
-            None => Err(refused(FailureKind::WrongPlatform)),
+            Some(Image::OtherProcessor) | None => Err(refused(FailureKind::WrongPlatform)),
         }
     }
 

@@ -211,9 +211,11 @@ impl World {
         self.come_up(loss.updater_first);
     }
 
-    /// Restarts the PC as it should be, if the agent does not run: nobody is left who would start it before.
-    pub fn reboot_if_stopped(&mut self) {
-        if self.agent_is_dead() {
+    /// Restarts the PC as it should be, if the agent does not run, the update is open or the service manager's restarts
+    /// are off: nobody is left who would see to it before.
+    pub fn reboot_if_unattended(&mut self) {
+        let open = matches!(self.disk.read(Name::Journal), Some(Content::Journal(journal)) if journal.is_open());
+        if self.agent_is_dead() || open || !self.recovery {
             self.note("restart for the agent".to_owned());
             self.disk.cut(self.disk.pending(), false);
             self.come_up(false);
@@ -538,6 +540,9 @@ impl World {
                     self.disk.flush(Name::Journal);
                 }
             }
+            // Between the two renames of an executable that something else runs, the registered updater is what I1
+            // rests on: who deletes it then, deletes the agent.
+            Interruption::LosesUpdater if self.disk.read(Name::Of(File::Active)).is_none() => {}
             Interruption::LosesUpdater => {
                 self.updater_registered = false;
                 self.updater_registered_durably = false;
@@ -600,7 +605,18 @@ impl World {
         let expected = match journal.step {
             Step::Committed => self.scenario.announced,
             Step::RolledBack | Step::Failed => Image::Old,
-            open => return Err(self.broken(&format!("{open:?} is no outcome"))),
+            Step::Accepted
+            | Step::Downloading
+            | Step::Verifying
+            | Step::Preflight
+            | Step::Staging
+            | Step::Staged
+            | Step::Stopping
+            | Step::Replacing
+            | Step::Starting
+            | Step::Watching
+            | Step::Restoring
+            | Step::Reviving => return Err(self.broken("the journal is open")),
         };
         if journal.step == Step::Committed && !self.scenario.may_commit() {
             return Err(self.broken("a version stays that did not prove itself"));
@@ -608,9 +624,10 @@ impl World {
         self.check_running(expected)?;
         let config = self.disk.read(Name::Of(File::Config));
         let migrated = Content::Config(2);
-        let config_fits = match journal.step {
-            Step::Committed => config == Some(&migrated),
-            _ => config == Some(&Content::Config(1)),
+        let config_fits = if journal.step == Step::Committed {
+            config == Some(&migrated)
+        } else {
+            config == Some(&Content::Config(1))
         };
         if !config_fits {
             return Err(self.broken(&format!("the config is {config:?}")));
@@ -656,7 +673,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
         self.trace.push(format!("{:>10} {text}", self.now_ms));
     }
 
