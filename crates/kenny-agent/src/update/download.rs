@@ -308,8 +308,7 @@ impl Download<'_> {
     async fn finish(&self) -> Result<(), Failure> {
         let staging = self.staging.clone();
         let finished = aside(move || {
-            // Windows flushes only what is open for writing.
-            staging.continue_part()?.sync_all()?;
+            staging.flush_part()?;
             files::replace(&staging.part(), &staging.candidate())?;
             staging.discard_part();
             Ok(())

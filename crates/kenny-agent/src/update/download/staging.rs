@@ -106,6 +106,11 @@ impl Staging {
     pub fn continue_part(&self) -> io::Result<fs_err::File> {
         fs_err::OpenOptions::new().append(true).open(self.part())
     }
+
+    /// Brings the part to the disk. Windows flushes only what is open for writing (`FlushFileBuffers`).
+    pub fn flush_part(&self) -> io::Result<()> {
+        fs_err::OpenOptions::new().write(true).open(self.part())?.sync_all()
+    }
 }
 
 /// True for a strong entity tag (RFC 9110, section 8.8.3), which alone names bytes; `If-Range` takes no other.
