@@ -4,7 +4,7 @@ use kenny_core::update::{BUDGET, Event, Step, step};
 use kenny_proto::AgentFrame;
 use kenny_proto::frames::UpdateStatus;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -63,8 +63,8 @@ impl Site {
         tokio::spawn(async move { driver.update(args).await })
     }
 
-    /// Waits until the download is asked for, and answers it with this.
-    async fn serve(&self, content: &[u8]) {
+    /// Waits until the download is asked for.
+    async fn asked_for(&self) -> TcpStream {
         let (mut socket, _) = self.listener.accept().await.unwrap();
         let mut heard = Vec::new();
         while !heard.ends_with(b"\r\n\r\n") {
@@ -72,8 +72,12 @@ impl Site {
             let read = socket.read(&mut bytes).await.unwrap();
             heard.extend_from_slice(&bytes[..read]);
         }
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len());
-        socket.write_all(&[head.as_bytes(), content].concat()).await.unwrap();
+        socket
+    }
+
+    /// Waits until the download is asked for, and answers it with this.
+    async fn serve(&self, content: &[u8]) {
+        answer(&mut self.asked_for().await, "200 OK", content).await;
     }
 
     /// The status frames so far.
@@ -89,6 +93,11 @@ impl Site {
     fn journal(&self) -> JournalFile {
         JournalFile::new(&self.layout.journal_file)
     }
+}
+
+async fn answer(socket: &mut TcpStream, status: &str, content: &[u8]) {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", content.len());
+    socket.write_all(&[head.as_bytes(), content].concat()).await.unwrap();
 }
 
 fn refused(answer: Answer) -> ToolError {
@@ -137,14 +146,14 @@ async fn the_same_request_joins_and_another_one_is_refused() {
     let args = site.args(b"what was announced");
     let first = site.ask(&args);
     // Until it downloads, the slot may not be taken yet.
-    let (mut socket, _) = site.listener.accept().await.unwrap();
+    let mut socket = site.asked_for().await;
     let again = site.ask(&UpdateArgs { update_id: None, ..args.clone() });
     let other = refused(site.driver.update(site.args(b"something else")).await);
     assert!(other.message.contains("one at a time"), "{other}");
     let back = refused(site.driver.rollback(RollbackArgs::default()).await);
     assert!(back.message.contains("an update to 9.0.0 is running"), "{back}");
 
-    socket.write_all(b"HTTP/1.1 404 Gone\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    answer(&mut socket, "404 Not Found", b"").await;
     let (first, again) = (refused(first.await.unwrap()), refused(again.await.unwrap()));
     assert_eq!(first, again);
     assert!(first.message.starts_with("download: "), "{first}");
@@ -156,7 +165,8 @@ async fn the_same_request_joins_and_another_one_is_refused() {
     // The slot is free again, and the next one begins.
     let next = site.ask(&args);
     site.serve(b"other bytes").await;
-    assert!(refused(next.await.unwrap()).message.starts_with("hash_mismatch: "));
+    let error = refused(next.await.unwrap());
+    assert!(error.message.starts_with("hash_mismatch: "), "{error}");
 }
 
 #[tokio::test]
@@ -165,9 +175,9 @@ async fn a_version_that_failed_here_is_refused_by_its_bytes_until_an_operator_al
     site.driver.settle();
     let args = site.args(b"what was announced");
     for _ in 0..BUDGET {
-        let answer = site.ask(&args);
+        let failing = site.ask(&args);
         site.serve(b"other bytes").await;
-        refused(answer.await.unwrap());
+        refused(failing.await.unwrap());
     }
     site.told();
     let error = refused(site.driver.update(args.clone()).await);
@@ -181,9 +191,9 @@ async fn a_version_that_failed_here_is_refused_by_its_bytes_until_an_operator_al
     refused(site.driver.update(nameless).await);
     assert!(site.told().is_empty());
 
-    let answer = site.ask(&UpdateArgs { allow_quarantined: true, ..args });
+    let allowed = site.ask(&UpdateArgs { allow_quarantined: true, ..args });
     site.serve(b"other bytes").await;
-    assert!(refused(answer.await.unwrap()).message.starts_with("hash_mismatch: "));
+    assert!(refused(allowed.await.unwrap()).message.starts_with("hash_mismatch: "));
     let journal = site.journal().read().unwrap().unwrap();
     assert_eq!(journal.quarantine.entries()[0].failures, BUDGET + 1);
 }
@@ -225,8 +235,8 @@ async fn what_the_start_takes_up_again_is_joined_and_ends_where_its_link_is_dead
     site.driver.settle();
     let again = UpdateArgs { version: open.version.clone(), sha256: open.sha256, ..site.args(b"") };
     let joined = site.ask(&again);
-    let (mut socket, _) = site.listener.accept().await.unwrap();
-    socket.write_all(b"HTTP/1.1 403 Expired\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut socket = site.asked_for().await;
+    answer(&mut socket, "403 Forbidden", b"").await;
     let error = refused(joined.await.unwrap());
     assert!(error.message.starts_with("download: "), "{error}");
     let closed = site.journal().read().unwrap().unwrap();
@@ -282,9 +292,9 @@ async fn a_journal_that_was_cut_short_is_set_aside_by_the_next_update() {
     site.driver.shared.settled.send_replace(true);
     fs_err::create_dir_all(&site.layout.state_dir).unwrap();
     fs_err::write(&site.layout.journal_file, b"{\"format\":2,").unwrap();
-    let answer = site.ask(&site.args(b"what was announced"));
+    let failing = site.ask(&site.args(b"what was announced"));
     site.serve(b"other bytes").await;
-    refused(answer.await.unwrap());
+    refused(failing.await.unwrap());
     assert_eq!(site.journal().read().unwrap().unwrap().step, Step::Failed);
     assert!(site.layout.journal_file.with_extension("json.damaged").exists());
 }

@@ -61,7 +61,7 @@ fn try_roll_back(service_name: &str) -> anyhow::Result<Outcome> {
         .ok();
     let (_, stop) = watch::channel(false);
     let life = Life::of_worker(stop, None).context("could not set up the waits")?;
-    let mut pc = Pc::new(layout.clone(), config, life, Box::new(Console), Role::Agent);
+    let mut pc = Pc::new(layout.clone(), config, life, Box::new(Console::default()), Role::Agent);
     let quarantine = free_journal(&mut pc).map_err(|refused| anyhow::anyhow!(refused.message))?;
     let from_sha256 = pc.digest(File::Active)?.with_context(|| {
         format!("{} is missing; {}", layout.executable.display(), by_install(&layout))
@@ -96,17 +96,14 @@ fn by_install(layout: &Layout) -> String {
 fn watch_outcome(pc: &mut Pc, layout: &Layout, staged: &Journal) -> anyhow::Result<Outcome> {
     let file = JournalFile::new(&layout.journal_file);
     let until = Instant::now() + PATIENCE;
-    let mut seen = staged.step;
+    let mut console = Console { printed: staged.history.len() };
     loop {
         // Between the updater's write and rename, or held by a scanner: look again.
         if let Ok(Some(journal)) = file.read() {
             if journal.update_id != staged.update_id {
                 bail!("another update was begun meanwhile; `kenny-agent status` shows it");
             }
-            if journal.step != seen {
-                seen = journal.step;
-                Console.changed(&journal);
-            }
+            console.changed(&journal);
             if !journal.is_open() {
                 return Ok(outcome(&journal));
             }
@@ -134,14 +131,18 @@ fn outcome(journal: &Journal) -> Outcome {
     Outcome::NotBack
 }
 
-/// Each step as it comes.
-struct Console;
+/// Prints each moment of an update once.
+#[derive(Default)]
+struct Console {
+    printed: usize,
+}
 
 impl Listener for Console {
     fn changed(&mut self, journal: &Journal) {
-        if let Some(last) = journal.history.last() {
-            print(&words::moment(last));
+        for moment in journal.history.iter().skip(self.printed) {
+            print(&words::moment(moment));
         }
+        self.printed = journal.history.len();
     }
 
     fn progress(&mut self, _journal: &Journal, _bytes: u64, _total: Option<u64>) {}
