@@ -10,6 +10,7 @@
 
 mod agents;
 mod arguments;
+mod fuzz;
 mod process;
 mod rig;
 mod setup;
@@ -28,9 +29,16 @@ cargo xtask COMMAND
   setup                 installs what this machine lacks (Debian), or says what is missing
   demo [--once]         server, a real Windows service under Wine, and an update of it; stays up until Ctrl-C
                         (--once: exits 0 as soon as the agent is online on the new version)
-  test [--quick]        everything: format, lints, tests, Windows builds, the live suite (--quick: no Wine)
+  test [--quick]        everything: format, lints, tests, fuzzing, Windows builds, the live suite (--quick: no fuzzing,
+                        no Wine)
   live [--native] [--updates N] [--jobs N] [CASE...]
                         the live suite alone (--native: on this Windows machine itself)
+  fuzz [--seconds N] [TARGET...]
+                        the fuzz targets (frames, image, journal), 60 s each
+  fuzz TARGET --input FILE
+                        one input once, with all that the target says
+  fuzz --keep [TARGET...]
+                        adds the finds that reach new code to fuzz/corpus
   bench downtime [--updates N]
                         how long an update keeps an agent offline
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
@@ -58,6 +66,7 @@ fn run() -> Result<()> {
         Some("agent") => agents::command(arguments),
         Some("test") => test::command(arguments),
         Some("live") => rig::live(arguments),
+        Some("fuzz") => fuzz::command(arguments),
         Some("bench") => rig::bench(arguments),
         Some("demo") => rig::demo(arguments),
         Some("help") => {

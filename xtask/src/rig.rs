@@ -12,8 +12,16 @@ use crate::process::{Step, cargo, forget_cargo_run, hand_over, run, run_and_keep
 use crate::setup::{self, Scope};
 use crate::workspace;
 
-/// The version of the candidate that ends as soon as it is started as a service.
-const EXITS: &str = "9.0.0-exits";
+/// The ways in which candidates fail (`crates/kenny-testkit/bad-candidate` says what each does).
+const FAILINGS: [&str; 7] = [
+    "exits",
+    "hangs",
+    "never-connects",
+    "crashes-after-5",
+    "crashes-after-30",
+    "fails-preflight",
+    "breaks-config",
+];
 
 /// The build profile of agents that are only pushed around.
 const PROFILE: &str = "agent-test";
@@ -44,8 +52,10 @@ pub fn live(mut arguments: Arguments) -> Result<()> {
 /// Builds the agents and runs the suite; the host's programs are there already. Returns the suite's summary.
 pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
     let mut rig = rig_command("live")?;
-    let exits = agents::build(BAD_CANDIDATE, Target::Windows, EXITS, PROFILE)?;
-    rig.arg("--exits").arg(exits);
+    for failing in FAILINGS {
+        let version = format!("9.0.0-{failing}");
+        rig.arg("--bad").arg(agents::build(BAD_CANDIDATE, Target::Windows, &version, PROFILE)?);
+    }
     for (name, value) in [("--updates", &options.updates), ("--jobs", &options.jobs)] {
         if let Some(value) = value {
             rig.args([name, value]);

@@ -18,13 +18,17 @@ pub struct Scope {
     pub checks: bool,
     /// Compile for Windows and run what comes out.
     pub windows: bool,
+    /// Compile the fuzzer.
+    pub fuzzing: bool,
 }
 
 impl Scope {
     /// To compile for Windows and run what comes out.
-    pub const WINDOWS: Self = Self { checks: false, windows: true };
+    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false };
+    /// To run the fuzz targets.
+    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true };
     /// Everything.
-    pub const ALL: Self = Self { checks: true, windows: true };
+    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true };
 }
 
 /// What a machine needs something for.
@@ -32,6 +36,7 @@ impl Scope {
 enum Purpose {
     Host,
     Checks,
+    Fuzzing,
     Windows,
 }
 
@@ -126,6 +131,13 @@ const NEEDS: &[Need] = &[
         find: || programs(&["cc", "cmake"]),
     },
     Need {
+        name: "C++ compiler",
+        purpose: Purpose::Fuzzing,
+        packages: &["g++"],
+        otherwise: "install a C++ compiler (`c++`)",
+        find: || programs(&["c++"]),
+    },
+    Need {
         name: "Rust for Windows",
         purpose: Purpose::Windows,
         packages: &["rustc-web", "cargo-web", "rust-web-src"],
@@ -195,6 +207,8 @@ impl Need {
         match self.purpose {
             Purpose::Host => true,
             Purpose::Checks => scope.checks,
+            // The targets are the same code on every system, and run where libFuzzer is at home.
+            Purpose::Fuzzing => scope.fuzzing && !workspace::ON_WINDOWS,
             // A Windows machine is its own Wine.
             Purpose::Windows => scope.windows && !workspace::ON_WINDOWS,
         }

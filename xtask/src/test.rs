@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::arguments::Arguments;
 use crate::process::{Step, cargo, run, run_and_keep, seconds, which};
 use crate::setup::{self, Scope};
-use crate::{rig, workspace};
+use crate::{fuzz, rig, workspace};
 
 /// How a stage ended well: the lines that its runner summed itself up with.
 type Outcome = Result<Vec<String>>;
@@ -27,10 +27,10 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     let quick = arguments.flag("--quick");
     arguments.finish()?;
 
-    let scope = Scope { windows: !quick, ..Scope::ALL };
+    let scope = Scope { windows: !quick, fuzzing: !quick, ..Scope::ALL };
     let mut stages: Vec<ToDo> = vec![
         ("setup", Box::new(move || setup::ensure(scope).map(|()| Vec::new()))),
-        ("format", Box::new(|| quietly(&["fmt", "--all", "--check"]))),
+        ("format", Box::new(format)),
         (
             "lints",
             Box::new(|| {
@@ -41,6 +41,9 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
         ("tests", Box::new(tests)),
         ("doc tests", Box::new(|| watched(&["test", "--workspace", "--doc"]))),
     ];
+    if !quick && !workspace::ON_WINDOWS {
+        stages.push(("fuzz", Box::new(fuzz::stage)));
+    }
     if !quick {
         stages.push(("live suite", Box::new(|| rig::live_suite(&rig::LiveOptions::default()))));
     }
@@ -65,8 +68,11 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
         }
     }
     print_summary(&done);
-    let left_out =
-        if quick { " (--quick: Windows builds and the live suite were left out)" } else { "" };
+    let left_out = if quick {
+        " (--quick: fuzzing, Windows builds and the live suite were left out)"
+    } else {
+        ""
+    };
     println!("all {} stages of kenny {} passed{left_out}", done.len(), workspace::VERSION);
     Ok(())
 }
@@ -84,6 +90,11 @@ fn print_summary(stages: &[Stage]) {
 fn quietly(arguments: &[&str]) -> Outcome {
     run(cargo().args(arguments))?;
     Ok(Vec::new())
+}
+
+fn format() -> Outcome {
+    quietly(&["fmt", "--all", "--check"])?;
+    quietly(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
 }
 
 fn tests() -> Outcome {

@@ -15,7 +15,7 @@ use crate::{logging, service, update};
 /// The agent of kenny.
 ///
 /// Exit codes: 0 done; 1 it failed; 2 wrong usage or config, or not on this system; 3 not installed;
-/// 4 installed and not running.
+/// 4 installed and not running; 5 the server cannot be reached (`preflight`).
 #[derive(Debug, Parser)]
 #[command(name = "kenny-agent", version = crate::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -43,6 +43,10 @@ pub enum Command {
     RunUpdater(ServiceArgs),
     /// What is installed and how it is.
     Status(StatusArgs),
+    /// Say whether this executable would work on this PC: it reads the config and asks the server, and changes nothing.
+    Preflight(PreflightArgs),
+    /// Go back to the version that ran before the last update, without a download.
+    Rollback(ServiceArgs),
     /// The version.
     Version {
         /// As JSON.
@@ -75,6 +79,9 @@ pub struct Identity {
     /// Seconds that a new version must stay connected before it counts as proven [default: 60].
     #[arg(long)]
     pub probation_secs: Option<u64>,
+    /// Seconds that a new version may take to connect to a server that can be reached [default: 120].
+    #[arg(long)]
+    pub start_timeout_secs: Option<u64>,
 }
 
 /// Arguments of `run`.
@@ -113,7 +120,18 @@ pub struct UninstallArgs {
     pub purge: bool,
 }
 
-/// Arguments of what the service manager starts.
+/// Arguments of `preflight`.
+#[derive(Debug, Clone, Args)]
+pub struct PreflightArgs {
+    /// A config file instead of the one next to the executable.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// As one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of what works on an installed service.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceArgs {
     /// The agent's service name.
@@ -167,6 +185,8 @@ impl Identity {
             config.update.allowed_origins.clone_from(&self.allow_update_origin);
         }
         config.update.probation_secs = self.probation_secs.unwrap_or(config.update.probation_secs);
+        config.update.start_timeout_secs =
+            self.start_timeout_secs.unwrap_or(config.update.start_timeout_secs);
         config.check().map_err(|(key, problem)| format!("`{key}`: {problem}"))?;
         Ok(config)
     }
@@ -197,6 +217,11 @@ pub fn execute(cli: Cli) -> ExitCode {
             logging::to_stderr("warn");
             service::status(&args)
         }
+        Some(Command::Preflight(args)) => preflight(&args),
+        Some(Command::Rollback(args)) => {
+            logging::to_stderr("warn");
+            update::roll_back(&args.service_name)
+        }
         Some(Command::Version { json }) => {
             if json {
                 let os = crate::platform::OS;
@@ -209,6 +234,32 @@ pub fn execute(cli: Cli) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+fn preflight(args: &PreflightArgs) -> ExitCode {
+    logging::to_stderr("warn");
+    let prepared = std::env::current_exe()
+        .map_err(anyhow::Error::from)
+        .and_then(|own| Layout::new(DEFAULT_SERVICE, own))
+        .and_then(|layout| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok((layout, runtime))
+        });
+    let (layout, runtime) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let config_file = args.config.as_ref().unwrap_or(&layout.config_file);
+    let said = runtime.block_on(update::Said::of_this(config_file));
+    if args.json {
+        print(&serde_json::to_string(&said).expect("it has string keys only"));
+    } else {
+        print(&said.in_words());
+    }
+    ExitCode::from(said.exit_code())
 }
 
 fn foreground(args: &RunArgs) -> ExitCode {

@@ -1,4 +1,10 @@
-//! The config file: one JSON object; unknown keys are errors that name file, key and remedy.
+//! The config file: one JSON object with the number of its schema.
+//!
+//! Older schemas are brought to ours as they are read, and unknown keys are errors that name file, key and remedy. A file
+//! of a newer schema is read for what we know of it: an older agent that meets it, after a rollback, goes on.
+
+mod document;
+mod schema;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -6,11 +12,18 @@ use std::path::{Path, PathBuf};
 
 use kenny_proto::{AgentId, TUNNEL_PATH};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use url::Url;
+
+use document::parse;
+pub use schema::SCHEMA;
+
+/// The slowest that a download may be told to be: 16 KiB/s, at which an agent of the 8 MiB that a release may have takes
+/// nearly nine minutes.
+pub const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// What an agent is told.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The tunnel's address, `ws` or `wss`.
     #[serde(deserialize_with = "server_url")]
@@ -35,20 +48,28 @@ pub struct Config {
 
 /// How updates behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct UpdateConfig {
-    /// Origins besides the server's own from which an update may be downloaded.
+    /// Origins (`https://HOST`, without a path) besides the server's own from which an update may be downloaded.
     pub allowed_origins: Vec<Url>,
     /// Seconds that a new version must stay accepted by the server before it counts as proven.
     pub probation_secs: u64,
     /// Seconds that a new version may take to be accepted by a server that can be reached.
     pub start_timeout_secs: u64,
+    /// The most that a download takes of the line; at least [`MIN_BYTES_PER_SECOND`], no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_second: Option<u64>,
 }
 
 impl Default for UpdateConfig {
     fn default() -> Self {
         // 60 s: the observed window of update-guarantees; 120 s: a slow first start behind a virus scanner.
-        Self { allowed_origins: Vec::new(), probation_secs: 60, start_timeout_secs: 120 }
+        Self {
+            allowed_origins: Vec::new(),
+            probation_secs: 60,
+            start_timeout_secs: 120,
+            max_bytes_per_second: None,
+        }
     }
 }
 
@@ -88,37 +109,74 @@ pub enum ConfigError {
     },
 }
 
+/// A config as it was read, and what was passed over.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// The file's schema.
+    pub schema: u64,
+    /// Keys of a newer schema that this agent does not know.
+    pub ignored: Vec<String>,
+}
+
+impl Loaded {
+    /// Says once what was passed over. Apart from reading, as the log's level stands in the config.
+    pub fn warn(&self, path: &Path) {
+        if !self.ignored.is_empty() {
+            tracing::warn!(
+                keys = self.ignored.join(", "),
+                "{} has schema {}, this agent knows {SCHEMA}: the keys that it does not know are ignored",
+                path.display(),
+                self.schema
+            );
+        }
+    }
+}
+
 impl Config {
-    /// Reads and checks a config file. A byte order mark, as Notepad writes it, is tolerated.
+    /// Reads and checks a config file, and logs what was passed over.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = match fs_err::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(ConfigError::Missing(path.to_owned()));
-            }
-            Err(source) => {
-                return Err(ConfigError::Io { attempt: "read", path: path.to_owned(), source });
-            }
-        };
-        let invalid = |key: &str, problem: String| ConfigError::Invalid {
-            path: path.to_owned(),
-            key: if matches!(key, "." | "?") {
-                "(the whole file)".to_owned()
-            } else {
-                key.to_owned()
-            },
-            problem,
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|_| {
-            // What PowerShell's `>` and older editors write is UTF-16.
-            invalid(".", "the text is not UTF-8; save it with that encoding".to_owned())
-        })?;
-        let mut json = serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}'));
-        let config: Self = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
-        json.end().map_err(|error| invalid(".", error.to_string()))?;
-        config.check().map_err(|(key, problem)| invalid(key, problem))?;
-        Ok(config)
+        let loaded = Self::read(path)?;
+        loaded.warn(path);
+        Ok(loaded.config)
+    }
+
+    /// Reads and checks a config file of any schema. A byte order mark, as Notepad writes it, is tolerated.
+    pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
+        let text = read_text(path)?;
+        let mut document = parse(&text).map_err(|problem| invalid(path, ".", problem))?;
+        let schema =
+            schema::of(&document).map_err(|problem| invalid(path, schema::KEY, problem))?;
+        schema::migrate(&mut document, schema);
+        document.remove(schema::KEY);
+        let unknown = schema::unknown(&document, &known());
+        if schema <= SCHEMA
+            && let Some(key) = unknown.first()
+        {
+            let problem = format!("is not known; known here: {}", key.instead.join(", "));
+            return Err(invalid(path, &key.path, problem));
+        }
+        let config: Self = serde_path_to_error::deserialize(Value::Object(document))
+            .map_err(|error| invalid(path, &error.path().to_string(), error.inner().to_string()))?;
+        config.check().map_err(|(key, problem)| invalid(path, key, problem))?;
+        let ignored = unknown.into_iter().map(|key| key.path).collect();
+        Ok(Loaded { config, schema, ignored })
+    }
+
+    /// Rewrites a file of an older schema as one of ours; true when it did. What cannot be used is not touched, nor what
+    /// is of our schema or a newer one. Defaults are not written down: the file keeps saying what it said.
+    pub fn migrate_file(path: &Path) -> Result<bool, ConfigError> {
+        let schema = Self::read(path)?.schema;
+        if schema >= SCHEMA {
+            return Ok(false);
+        }
+        let mut document =
+            parse(&read_text(path)?).map_err(|problem| invalid(path, ".", problem))?;
+        schema::migrate(&mut document, schema);
+        write(path, &document)?;
+        tracing::info!("{} was brought from schema {schema} to {SCHEMA}", path.display());
+        Ok(true)
     }
 
     /// Checks what types cannot say. The error is key and problem.
@@ -137,27 +195,115 @@ impl Config {
                 let problem = format!("`{origin}` is not an http or https address");
                 return Err(("update.allowed_origins", problem));
             }
+            let bare = origin.origin().ascii_serialization();
+            if origin.as_str().trim_end_matches('/') != bare {
+                // Not printed as it stands: what is too much may be a password.
+                let problem =
+                    format!("an origin has no path, query or user name; give {bare} alone");
+                return Err(("update.allowed_origins", problem));
+            }
+        }
+        if let Some(rate) = self.update.max_bytes_per_second
+            && rate < MIN_BYTES_PER_SECOND
+        {
+            let problem = format!(
+                "{rate} is less than {MIN_BYTES_PER_SECOND}, at which an update takes nine minutes already; give more, or leave the key out for no limit"
+            );
+            return Err(("update.max_bytes_per_second", problem));
         }
         Ok(())
     }
 
-    /// Writes the file: beside it, flushed, renamed over the old one.
+    /// Writes the file in our schema. Over a file of a newer schema it sets only what it knows: the rest stays, and so
+    /// does the number, so that the newer agent finds its keys again.
     pub fn save(&self, path: &Path) -> Result<(), ConfigError> {
-        let write = || -> io::Result<()> {
-            let beside = path.with_extension("json.new");
-            let mut file = fs_err::File::create(&beside)?;
-            file.write_all(&serde_json::to_vec_pretty(self).map_err(io::Error::other)?)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            drop(file);
-            crate::platform::replace_file(&beside, path)
-        };
-        write().map_err(|source| ConfigError::Io {
-            attempt: "write",
-            path: path.to_owned(),
-            source,
-        })
+        let ours = object(self);
+        if let Some((mut document, schema)) = newer_document(path) {
+            schema::lay_over(&mut document, ours, &known());
+            tracing::info!(
+                "{} has schema {schema}, newer than {SCHEMA}: its other keys are kept",
+                path.display()
+            );
+            return write(path, &document);
+        }
+        write(path, &InOurSchema { schema: SCHEMA, config: self })
     }
+}
+
+/// What [`Config::save`] writes, in the order of the struct.
+#[derive(Serialize)]
+struct InOurSchema<'a> {
+    schema: u64,
+    #[serde(flatten)]
+    config: &'a Config,
+}
+
+/// Every key that this agent knows, taken from a config in which all are set.
+fn known() -> Map<String, Value> {
+    let everything = Config {
+        server: Url::parse("ws://localhost").expect("a constant address"),
+        agent_id: "any".parse().expect("a constant id"),
+        token: String::new(),
+        telemetry_interval_secs: 0,
+        ca_file: Some(PathBuf::new()),
+        log_level: String::new(),
+        update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+    };
+    object(&everything)
+}
+
+fn object(config: &Config) -> Map<String, Value> {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(object)) => object,
+        other => unreachable!("a config is an object with string keys, not {other:?}"),
+    }
+}
+
+/// The file at this path, where it is an object of a newer schema.
+fn newer_document(path: &Path) -> Option<(Map<String, Value>, u64)> {
+    let document = parse(&read_text(path).ok()?).ok()?;
+    let schema = schema::of(&document).ok().filter(|schema| *schema > SCHEMA)?;
+    Some((document, schema))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let bytes = fs_err::read(path).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return ConfigError::Missing(path.to_owned());
+        }
+        ConfigError::Io { attempt: "read", path: path.to_owned(), source }
+    })?;
+    let mut text = String::from_utf8(bytes).map_err(|_| {
+        // What PowerShell's `>` and older editors write is UTF-16.
+        invalid(path, ".", "the text is not UTF-8; save it with that encoding".to_owned())
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
+
+fn invalid(path: &Path, key: &str, problem: String) -> ConfigError {
+    let key = if matches!(key, "." | "?") { "(the whole file)" } else { key };
+    ConfigError::Invalid { path: path.to_owned(), key: key.to_owned(), problem }
+}
+
+/// Writes beside the file, flushed, and renames over it.
+fn write(path: &Path, document: &impl Serialize) -> Result<(), ConfigError> {
+    let write = || -> io::Result<()> {
+        let beside = path.with_extension("json.new");
+        let mut file = fs_err::File::create(&beside)?;
+        if let Ok(before) = fs_err::metadata(path) {
+            // The file holds a secret: whoever could not read it before cannot afterwards.
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(&serde_json::to_vec_pretty(document).map_err(io::Error::other)?)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        drop(file);
+        crate::platform::replace_file(&beside, path)
+    };
+    write().map_err(|source| ConfigError::Io { attempt: "write", path: path.to_owned(), source })
 }
 
 impl fmt::Debug for Config {
@@ -202,65 +348,4 @@ pub fn parse_server(text: &str) -> Result<Url, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str) -> Result<Config, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kenny-agent.config.json");
-        fs_err::write(&path, text).unwrap();
-        Config::load(&path).map_err(|error| error.to_string())
-    }
-
-    const GOOD: &str = r#"{"server":"ws://127.0.0.1:7741","agent_id":"pc","token":"secret"}"#;
-
-    #[test]
-    fn defaults_fill_what_is_left_out() {
-        let config = load(&format!("\u{feff}{GOOD}")).unwrap();
-        assert_eq!(config.server.as_str(), "ws://127.0.0.1:7741/agent/ws");
-        assert_eq!(config.telemetry_interval_secs, 900);
-        assert_eq!(config.update.probation_secs, 60);
-        assert!(!format!("{config:?}").contains("secret"));
-    }
-
-    #[test]
-    fn errors_name_file_key_and_remedy() {
-        let cases = [
-            (GOOD.replace("agent_id", "agentid"), "agentid"),
-            (GOOD.replace("ws://", "http://"), "`server`"),
-            (GOOD.replace("ws://", "ws://u:p@"), "`server`"),
-            (GOOD.replace("\"pc\"", "\"p c\""), "`agent_id`"),
-            (GOOD.replace("secret", ""), "`token`"),
-            (GOOD.replace('}', r#","telemetry_interval_secs":0}"#), "`telemetry_interval_secs`"),
-            (GOOD.replace('}', r#","update":{"probation_sec":1}}"#), "`update.probation_sec`"),
-            (GOOD.replace('}', r#","log_level":"loud"}"#), "`log_level`"),
-            (r#"{"server":"ws://h"}"#.to_owned(), "agent_id"),
-            ("{".to_owned(), "the whole file"),
-        ];
-        for (text, named) in cases {
-            let error = load(&text).unwrap_err();
-            assert!(error.contains(named), "{error}");
-            assert!(error.contains("kenny-agent.config.json"), "{error}");
-            assert!(error.contains("correct it"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_in_another_encoding_is_told_apart_from_a_broken_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kenny-agent.config.json");
-        let utf16 = GOOD.encode_utf16().flat_map(u16::to_le_bytes);
-        fs_err::write(&path, [0xff, 0xfe].into_iter().chain(utf16).collect::<Vec<u8>>()).unwrap();
-        let error = Config::load(&path).unwrap_err().to_string();
-        assert!(error.contains("UTF-8") && error.contains("kenny-agent.config.json"), "{error}");
-    }
-
-    #[test]
-    fn what_is_saved_is_loaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("c.json");
-        let config = load(GOOD).unwrap();
-        config.save(&path).unwrap();
-        assert_eq!(Config::load(&path).unwrap(), config);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use kenny_proto::frames::{ErrorCode, Request, Response, ToolError};
-use kenny_proto::tools::{self, ToolSpec, UpdateArgs};
+use kenny_proto::tools::{self, RollbackArgs, ToolSpec, UpdateArgs};
 use kenny_proto::{AgentFrame, RequestId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,7 +108,9 @@ impl Dispatcher {
     async fn answer(&self, request: Request) -> (Response, Option<AfterReply>) {
         let id = request.id;
         // The server's own limit of an update is not this one's to enforce: it is reported by status.
-        let limit = request.deadline_ms.filter(|_| request.tool != tools::AGENT_UPDATE);
+        let own_time =
+            [tools::AGENT_UPDATE, tools::AGENT_ROLLBACK].contains(&request.tool.as_str());
+        let limit = request.deadline_ms.filter(|_| !own_time);
         let outcome = contained(self.run(&request), limit.map(Duration::from_millis)).await;
         let (outcome, after) = match outcome {
             Ok((result, after)) => (Ok(result), after),
@@ -127,7 +129,12 @@ impl Dispatcher {
         match spec.name {
             tools::AGENT_UPDATE => {
                 let args: UpdateArgs = arguments(&request.args)?;
-                let (staged, after) = self.driver.handle(args).await?;
+                let (staged, after) = self.driver.update(args).await?;
+                Ok((object(&staged)?, after))
+            }
+            tools::AGENT_ROLLBACK => {
+                let args: RollbackArgs = arguments(&request.args)?;
+                let (staged, after) = self.driver.rollback(args).await?;
                 Ok((object(&staged)?, after))
             }
             tools::TELEMETRY_COLLECT => {

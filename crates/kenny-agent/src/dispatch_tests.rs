@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::*;
 use crate::cli::Identity;
@@ -19,8 +20,9 @@ fn dispatcher(most: usize) -> Arc<Dispatcher> {
         ..Identity::default()
     };
     let layout = Layout::with_state_dir("test", "/nowhere/kenny-agent".into(), "/nowhere".into());
-    let driver =
-        Driver::new(layout, identity.over(None).unwrap(), Mode::Foreground, Outbox::default());
+    let config = identity.over(None).unwrap();
+    let (_, stop) = watch::channel(false);
+    let driver = Driver::new(layout, config, Mode::Foreground, Outbox::default(), stop);
     let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
     Arc::new(Dispatcher { most, ..Dispatcher::new(toolbox, driver) })
 }

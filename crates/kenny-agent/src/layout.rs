@@ -26,6 +26,8 @@ pub struct Layout {
     pub journal_file: PathBuf,
     /// What the running agent says of itself.
     pub state_file: PathBuf,
+    /// How often the new version of an update was started.
+    pub starts_file: PathBuf,
     /// The logs.
     pub log_dir: PathBuf,
 }
@@ -54,11 +56,24 @@ impl Layout {
             update_dir: install_dir.join("update"),
             journal_file: state_dir.join("journal.json"),
             state_file: state_dir.join("state.json"),
+            starts_file: state_dir.join("starts.json"),
             log_dir: state_dir.join("logs"),
             install_dir,
             executable,
             state_dir,
         }
+    }
+}
+
+impl Layout {
+    /// Held by whoever prepares an update.
+    pub fn staging_lock(&self) -> PathBuf {
+        self.update_dir.join("staging.lock")
+    }
+
+    /// Held by the updater.
+    pub fn updater_lock(&self) -> PathBuf {
+        self.update_dir.join("updater.lock")
     }
 }
 

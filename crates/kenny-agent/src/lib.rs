@@ -5,6 +5,7 @@ pub mod config;
 mod dispatch;
 pub mod layout;
 pub mod logging;
+mod output;
 pub mod platform;
 pub mod run;
 pub mod service;

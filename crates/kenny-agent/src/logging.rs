@@ -11,6 +11,11 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
+/// The updater's logs are called so.
+pub const UPDATER: &str = "kenny-updater";
+/// The agent's.
+pub const AGENT: &str = "kenny-agent";
+
 /// Largest log file in bytes: readable in any editor.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
 /// Files kept: ten days of a quiet agent, 100 MiB of a noisy one.
@@ -42,6 +47,11 @@ pub fn to_files(folder: &Path, name: &str, level: &str) {
     let writer = Mutex::new(DailyFile::new(folder, name));
     let layer = fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
     drop(tracing_subscriber::registry().with(filter(level)).with(layer).with(EventLog).try_init());
+}
+
+/// The newest log of this name in a folder.
+pub fn newest(folder: &Path, name: &str) -> Option<PathBuf> {
+    DailyFile::new(folder, name).all().pop().map(|(_, path)| path)
 }
 
 /// Errors go to the Windows event log.
@@ -131,7 +141,16 @@ impl DailyFile {
 
     /// What cannot be removed, as somebody reads it, goes the next time.
     fn remove_old(&self) {
-        let Ok(entries) = fs_err::read_dir(&self.folder) else { return };
+        let logs = self.all();
+        let surplus = logs.len().saturating_sub(FILES);
+        for (_, path) in logs.into_iter().take(surplus) {
+            drop(fs_err::remove_file(path));
+        }
+    }
+
+    /// Every log of this name, oldest first.
+    fn all(&self) -> Vec<((String, u32), PathBuf)> {
+        let Ok(entries) = fs_err::read_dir(&self.folder) else { return Vec::new() };
         let mut logs: Vec<((String, u32), PathBuf)> = entries
             .filter_map(Result::ok)
             .filter_map(|entry| {
@@ -139,10 +158,7 @@ impl DailyFile {
             })
             .collect();
         logs.sort();
-        let surplus = logs.len().saturating_sub(FILES);
-        for (_, path) in logs.into_iter().take(surplus) {
-            drop(fs_err::remove_file(path));
-        }
+        logs
     }
 
     /// Day and number of a log of this name.

@@ -19,7 +19,7 @@ use crate::state::{AgentState, LastError};
 use crate::tools::Toolbox;
 use crate::tools::telemetry::{self, Telemetry};
 use crate::tunnel::{self, Backoff, End, Outbox, Session};
-use crate::update::{self, Driver};
+use crate::update::Driver;
 
 /// Who runs the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,14 @@ pub async fn run(options: RunOptions) {
     let RunOptions { config, layout, mode, mut stop } = options;
     let started_at = Timestamp::now();
     let mut state = StateFile::new(&layout, &config, mode, started_at);
-    let own_sha256 = tokio::task::spawn_blocking(|| {
-        std::env::current_exe().and_then(|own| update::sha256_of_file(&own)).ok()
-    });
     let outbox = Outbox::default();
-    let driver = Driver::new(layout.clone(), config.clone(), mode, outbox.clone());
+    let driver = Driver::new(layout.clone(), config.clone(), mode, outbox.clone(), stop.clone());
     driver.settle();
+    // While the connection is made.
+    let own_sha256 = tokio::spawn({
+        let driver = driver.clone();
+        async move { driver.running_sha256().await.ok() }
+    });
     let telemetry = Telemetry::new(started_at, mode == Mode::Service);
     let toolbox = Toolbox { telemetry: telemetry.clone() };
     let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone()));
@@ -76,7 +78,7 @@ pub async fn run(options: RunOptions) {
                 if let Some(digest) = own_sha256.take() {
                     known_sha256 = digest.await.ok().flatten();
                 }
-                let register = register(&config, &layout, mode, known_sha256);
+                let register = register(&config, &driver, mode, known_sha256);
                 let mut on_accepted = || {
                     backoff.reset();
                     state.connected();
@@ -134,11 +136,10 @@ pub async fn run(options: RunOptions) {
 
 fn register(
     config: &Config,
-    layout: &Layout,
+    driver: &Driver,
     mode: Mode,
     sha256: Option<Sha256Digest>,
 ) -> Register {
-    let update = if mode == Mode::Service { update::last_report(layout) } else { None };
     Register {
         agent_id: config.agent_id.clone(),
         token: config.token.clone(),
@@ -150,7 +151,7 @@ fn register(
             arch: Some(platform::native_arch()),
             sha256,
             service: Some(mode == Mode::Service),
-            update,
+            update: driver.report(),
         },
     }
 }

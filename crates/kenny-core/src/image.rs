@@ -2,10 +2,11 @@
 //!
 //! Windows executables say it in their version resource (`VS_VERSIONINFO`), ELF executables in a note
 //! (section `.note.kenny`, name `kenny`, type 1, a JSON descriptor). Both are stamped by the agent's
-//! build script from the one version. The bytes come from anywhere, so nothing here trusts them.
+//! build script from the one version. The bytes come from anywhere, so nothing here trusts them: the work is linear in
+//! their number whatever they claim, and an error's words are few and printable.
 
 use kenny_proto::{Arch, Os};
-use object::read::elf::{ElfFile64, FileHeader as _, SectionHeader as _};
+use object::read::elf::{FileHeader as _, SectionHeader as _};
 use object::read::pe::{PeFile64, ResourceDirectoryEntryData};
 use object::{Endianness, FileKind, elf, pe};
 use semver::Version;
@@ -17,6 +18,16 @@ pub const PRODUCT: &str = "kenny-agent";
 pub const NOTE_NAME: &str = "kenny";
 /// The type of the ELF note that names product and version.
 pub const NOTE_TYPE: u32 = 1;
+
+/// Longest version that is taken, in bytes: it goes into tables, journals and log lines. Ours have ten to thirty.
+const MAX_VERSION_BYTES: usize = 128;
+/// Most notes that are looked at. An executable has about five; sections may overlap, so that a file of the size that an
+/// upload may have could name 10^13 of them.
+const MAX_NOTES: usize = 1024;
+/// Longest text of our note, in bytes; the build script writes about fifty.
+const MAX_NOTE_BYTES: usize = 1024;
+/// Most characters that an error repeats of what an executable says.
+const MAX_SHOWN_CHARS: usize = 80;
 
 /// What an agent's executable says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +74,26 @@ fn damaged(error: impl std::fmt::Display) -> ImageError {
     ImageError::Damaged(error.to_string())
 }
 
+/// The beginning of a foreign text, fit for a terminal and a log.
+fn shown(text: &str) -> String {
+    let mut escaped = text.escape_debug();
+    let mut shown: String = escaped.by_ref().take(MAX_SHOWN_CHARS).collect();
+    if escaped.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn facts(product: &str, version: &str, os: Os, arch: Arch) -> Result<ImageFacts, ImageError> {
     if product != PRODUCT {
-        return Err(ImageError::NotAnAgent(format!("its product name is `{product}`")));
+        return Err(ImageError::NotAnAgent(format!("its product name is `{}`", shown(product))));
     }
-    let version = Version::parse(version).map_err(|_| ImageError::Version(version.to_owned()))?;
+    if version.len() > MAX_VERSION_BYTES {
+        return Err(ImageError::NotAnAgent(format!(
+            "its version is longer than {MAX_VERSION_BYTES} bytes"
+        )));
+    }
+    let version = Version::parse(version).map_err(|_| ImageError::Version(shown(version)))?;
     Ok(ImageFacts { version, os, arch })
 }
 
@@ -204,85 +230,59 @@ struct NoteText {
 }
 
 fn read_elf(bytes: &[u8]) -> Result<ImageFacts, ImageError> {
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(damaged)?;
-    let endian = file.endian();
-    let header = file.elf_header();
+    let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(damaged)?;
+    let endian = header.endian().map_err(damaged)?;
     let arch = match header.e_machine(endian) {
+        _ if endian == Endianness::Big => {
+            return Err(ImageError::Platform("big-endian".to_owned()));
+        }
         elf::EM_X86_64 => Arch::X86_64,
         elf::EM_AARCH64 => Arch::Aarch64,
         other => return Err(ImageError::Platform(format!("machine {other:?}"))),
     };
-    for section in file.elf_section_table().iter() {
+    let sections = header.section_headers(endian, bytes).map_err(damaged)?;
+    for section in sections {
         if let Some((offset, size)) = section.file_range(endian)
             && offset.checked_add(size).is_none_or(|end| end > bytes.len() as u64)
         {
             return Err(damaged("a section ends after the file does"));
         }
     }
-    for section in file.elf_section_table().iter() {
+    let mut notes_seen = 0;
+    for section in sections {
         let Some(mut notes) = section.notes(endian, bytes).map_err(damaged)? else { continue };
         while let Some(note) = notes.next().map_err(damaged)? {
             if note.name() == NOTE_NAME.as_bytes()
                 && note.n_type(endian) == elf::NoteType(NOTE_TYPE)
             {
-                let text: NoteText = serde_json::from_slice(note.desc()).map_err(|error| {
-                    ImageError::NotAnAgent(format!("its note is malformed: {error}"))
-                })?;
-                return facts(&text.product, &text.version, Os::Linux, arch);
+                return note_facts(note.desc(), arch);
+            }
+            notes_seen += 1;
+            if notes_seen > MAX_NOTES {
+                return Err(ImageError::NotAnAgent(format!(
+                    "the first {MAX_NOTES} of its notes are not kenny's"
+                )));
             }
         }
     }
     Err(ImageError::NotAnAgent("it carries no kenny note".to_owned()))
 }
 
+fn note_facts(text: &[u8], arch: Arch) -> Result<ImageFacts, ImageError> {
+    if text.len() > MAX_NOTE_BYTES {
+        return Err(ImageError::NotAnAgent(format!(
+            "its note is longer than {MAX_NOTE_BYTES} bytes"
+        )));
+    }
+    let text: NoteText = serde_json::from_slice(text).map_err(|error| {
+        ImageError::NotAnAgent(format!("its note is malformed: {}", shown(&error.to_string())))
+    })?;
+    facts(&text.product, &text.version, Os::Linux, arch)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn node(key: &str, is_text: bool, value: &[u8], children: &[u8]) -> Vec<u8> {
-        let mut body = Vec::new();
-        for unit in key.encode_utf16().chain([0]) {
-            body.extend(unit.to_le_bytes());
-        }
-        let pad = |body: &mut Vec<u8>| body.resize(align4(body.len() + 6) - 6, 0);
-        pad(&mut body);
-        body.extend(value);
-        if !children.is_empty() {
-            pad(&mut body);
-            body.extend(children);
-        }
-        let units = if is_text { value.len() / 2 } else { value.len() };
-        let mut whole = Vec::new();
-        whole.extend(u16::try_from(body.len() + 6).unwrap().to_le_bytes());
-        whole.extend(u16::try_from(units).unwrap().to_le_bytes());
-        whole.extend(u16::from(is_text).to_le_bytes());
-        whole.extend(body);
-        whole
-    }
-
-    fn text(value: &str) -> Vec<u8> {
-        value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
-    }
-
-    #[test]
-    fn version_strings_are_found_among_others() {
-        let mut strings = Vec::new();
-        for (key, value) in
-            [("FileDescription", "x"), ("ProductName", PRODUCT), ("ProductVersion", "1.2.3-rc.1")]
-        {
-            strings.resize(align4(strings.len()), 0);
-            strings.extend(node(key, true, &text(value), &[]));
-        }
-        let table = node("040904b0", true, &[], &strings);
-        let info =
-            node("VS_VERSION_INFO", false, &[7; 52], &node("StringFileInfo", true, &[], &table));
-        let read = VersionStrings::read(&info);
-        assert_eq!(read.product.as_deref(), Some(PRODUCT));
-        assert_eq!(read.version.as_deref(), Some("1.2.3-rc.1"));
-        for cut in 0..info.len() {
-            VersionStrings::read(&info[..cut]);
-        }
-    }
 
     #[test]
     fn what_is_no_agent_is_told_apart() {

@@ -67,8 +67,42 @@ pub struct Agent {
     pub sha256: Option<Sha256Digest>,
     /// The version that it should run, where the operator said so.
     pub desired_version: Option<String>,
-    /// The last update, finished or not.
+    /// The last update, finished or not; without its log.
     pub update: Option<Update>,
+    /// A version that is not sent to it any more until the operator clears the hold.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// When the server tries by itself again, after an update that did not work out.
+    #[serde(default)]
+    pub next_attempt: Option<NextAttempt>,
+}
+
+/// A version that is not sent to an agent until the operator clears the hold (`DELETE /agents/{id}/hold`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Hold {
+    /// The version.
+    pub version: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Since when.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub since: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The server's own next attempt at the wanted version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NextAttempt {
+    /// The version.
+    pub version: String,
+    /// Which attempt it will be.
+    pub attempt: u32,
+    /// Not before this time; an agent that is offline then is tried when it connects.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
 }
 
 /// `GET /agents/{id}`.
@@ -143,6 +177,15 @@ pub struct Update {
     /// The agent.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub agent_id: AgentId,
+    /// Whether it installs a release or goes back to the version that the agent kept.
+    #[serde(default)]
+    pub kind: UpdateKind,
+    /// Who started it.
+    #[serde(default)]
+    pub origin: UpdateOrigin,
+    /// Which attempt at this version on this agent it is, from 1; counted anew after a success and after a hold.
+    #[serde(default = "first")]
+    pub attempt: u32,
     /// What ran when it was requested.
     pub from_version: Option<String>,
     /// What should run.
@@ -168,6 +211,39 @@ pub struct Update {
     pub timeline: Vec<TimelineEntry>,
     /// The steps by the PC's own clock, as its journal has them.
     pub journal: Vec<PhaseAt>,
+    /// The last lines of the updater's log on the PC, oldest first; empty in lists of agents and in events.
+    #[serde(default)]
+    pub log: Vec<String>,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+/// What an update does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateKind {
+    /// Installs a release.
+    #[default]
+    Update,
+    /// Goes back to the version that the agent kept at its last update.
+    Rollback,
+}
+
+/// Who started an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateOrigin {
+    /// An operator asked for it.
+    #[default]
+    Operator,
+    /// The server tried again by itself.
+    Retry,
+    /// The agent told of it: it was started at the PC, or by a tool call that named the file.
+    Agent,
 }
 
 /// How an update stands for the operator.
@@ -181,6 +257,8 @@ pub enum UpdateState {
     Running,
     /// The agent is online on the new version and has yet to prove itself.
     Online,
+    /// The agent has been silent for longer than its phase may take. Not final: what it says when it is back counts.
+    Unknown,
     /// The agent runs the new version for good.
     Succeeded,
     /// The agent is back on the old version.
@@ -195,7 +273,7 @@ impl UpdateState {
     /// True when nothing more will happen.
     pub const fn is_final(self) -> bool {
         match self {
-            Self::Waiting | Self::Running | Self::Online => false,
+            Self::Waiting | Self::Running | Self::Online | Self::Unknown => false,
             Self::Succeeded | Self::RolledBack | Self::Failed | Self::Superseded => true,
         }
     }
@@ -205,7 +283,9 @@ impl UpdateState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TimelineEntry {
-    /// What happened: `requested`, `sent`, a phase's name, `stopped`, `started`, `online`, `superseded`.
+    /// What happened: `requested`, `told` (by the agent, of an update that was not started here), `sent`, a phase's name,
+    /// `stopped`, `started`, `online`, `redirected` (to the version that the agent kept), `unknown`, `heard` (of again),
+    /// `superseded`.
     pub step: String,
     /// When, by the server's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
@@ -323,14 +403,15 @@ pub struct Event {
     /// When.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
-    /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`, `tool_called`.
+    /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
+    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub agent_id: Option<AgentId>,
     /// One sentence for people.
     pub summary: String,
-    /// The update, with `update_changed`.
+    /// The update, with `update_changed`; without its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Box<Update>>,
 }

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use semver::Version;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -72,7 +72,7 @@ impl CloseCode {
 }
 
 /// What an agent sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AgentFrame {
     /// The first frame, within 10 s of connecting.
@@ -90,7 +90,7 @@ pub enum AgentFrame {
 }
 
 /// What a server sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// The agent was accepted (0.3; only to agents that announced it).
@@ -109,11 +109,18 @@ pub enum ServerFrame {
 }
 
 impl AgentFrame {
-    const KINDS: [&str; 6] = ["register", "response", "telemetry", "update_status", "ping", "pong"];
-
     /// Reads one text message.
     pub fn parse(text: &str) -> Result<Parsed<Self>, FrameError> {
-        parse(text, &Self::KINDS)
+        let kind = kind_of(text)?;
+        Ok(Parsed::Frame(match kind.as_str() {
+            "register" => Self::Register(fields(text, kind)?),
+            "response" => Self::Response(fields(text, kind)?),
+            "telemetry" => Self::Telemetry(fields(text, kind)?),
+            "update_status" => Self::UpdateStatus(fields(text, kind)?),
+            "ping" => Self::Ping,
+            "pong" => Self::Pong,
+            _ => return Ok(Parsed::Unknown(kind)),
+        }))
     }
 
     /// The text message.
@@ -123,11 +130,24 @@ impl AgentFrame {
 }
 
 impl ServerFrame {
-    const KINDS: [&str; 5] = ["welcome", "request", "cancel", "ping", "pong"];
-
     /// Reads one text message.
     pub fn parse(text: &str) -> Result<Parsed<Self>, FrameError> {
-        parse(text, &Self::KINDS)
+        #[derive(Deserialize)]
+        struct Cancel {
+            id: RequestId,
+        }
+        let kind = kind_of(text)?;
+        Ok(Parsed::Frame(match kind.as_str() {
+            "welcome" => Self::Welcome(fields(text, kind)?),
+            "request" => Self::Request(fields(text, kind)?),
+            "cancel" => {
+                let Cancel { id } = fields(text, kind)?;
+                Self::Cancel { id }
+            }
+            "ping" => Self::Ping,
+            "pong" => Self::Pong,
+            _ => return Ok(Parsed::Unknown(kind)),
+        }))
     }
 
     /// The text message.
@@ -140,19 +160,28 @@ fn to_json(frame: &impl Serialize) -> String {
     serde_json::to_string(frame).expect("frames have string keys and no failing serialisers")
 }
 
-fn parse<F: DeserializeOwned>(text: &str, known: &[&str]) -> Result<Parsed<F>, FrameError> {
+fn kind_of(text: &str) -> Result<String, FrameError> {
     #[derive(Deserialize)]
     struct Kind {
         #[serde(rename = "type")]
         kind: String,
     }
     let Kind { kind } = serde_json::from_str(text).map_err(FrameError::NotAFrame)?;
-    if !known.contains(&kind.as_str()) {
-        return Ok(Parsed::Unknown(kind));
+    // A derived `Deserialize` takes an array for a struct as well; the contract knows objects only.
+    if !text.trim_start().starts_with('{') {
+        return Err(FrameError::NotAFrame(serde_json::Error::custom("an array is no frame")));
     }
+    Ok(kind)
+}
+
+/// Reads a frame of a known type. A derived `Deserialize` for the whole enum would hold the message in memory once more
+/// and could not tell at which field it fails.
+fn fields<F: DeserializeOwned>(text: &str, kind: String) -> Result<F, FrameError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map(Parsed::Frame).map_err(|error| {
-        FrameError::Malformed { kind, path: error.path().to_string(), source: error.into_inner() }
+    serde_path_to_error::deserialize(&mut json).map_err(|error| FrameError::Malformed {
+        kind,
+        path: error.path().to_string(),
+        source: error.into_inner(),
     })
 }
 

@@ -11,6 +11,8 @@ use crate::{Sha256Digest, UpdateId};
 
 /// `agent.update`.
 pub const AGENT_UPDATE: &str = "agent.update";
+/// `agent.rollback` (0.3).
+pub const AGENT_ROLLBACK: &str = "agent.rollback";
 /// `telemetry.collect`.
 pub const TELEMETRY_COLLECT: &str = "telemetry.collect";
 /// `powershell.exec`.
@@ -51,6 +53,8 @@ pub enum ArgKind {
     Count,
     /// A list of strings.
     TextList,
+    /// True or false.
+    Flag,
 }
 
 /// A call's arguments do not fit the tool.
@@ -81,9 +85,10 @@ const fn tool(
     ToolSpec { name, description, changes, args }
 }
 
-use ArgKind::{Count, Text, TextList};
+use ArgKind::{Count, Flag, Text, TextList};
 
-/// Every tool of contract 0.2, and the optional arguments that 0.3 added to them.
+/// Every tool of contract 0.2, and what 0.3 added: optional arguments, and `agent.rollback`, which a 0.2 agent answers
+/// with `not_found`.
 pub const CATALOGUE: &[ToolSpec] = &[
     tool(
         AGENT_UPDATE,
@@ -100,7 +105,24 @@ pub const CATALOGUE: &[ToolSpec] = &[
                 "Names the update in its status reports; made by the server.",
             ),
             arg("deadline", Text, false, "Until when (RFC 3339) the update may still be started."),
+            arg(
+                "allow_quarantined",
+                Flag,
+                false,
+                "Try a version again that failed on this PC before; the operator's word.",
+            ),
         ],
+    ),
+    tool(
+        AGENT_ROLLBACK,
+        true,
+        "Goes back to the version that the agent kept at its last update, without a download.",
+        &[arg(
+            "update_id",
+            Text,
+            false,
+            "Names the rollback in its status reports; made by the server.",
+        )],
     ),
     tool(
         TELEMETRY_COLLECT,
@@ -239,6 +261,7 @@ impl ArgKind {
             Text => value.is_string(),
             Count => value.is_u64(),
             TextList => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
+            Flag => value.is_boolean(),
         }
     }
 
@@ -247,6 +270,7 @@ impl ArgKind {
             Text => json!({"type": "string"}),
             Count => json!({"type": "integer", "minimum": 0}),
             TextList => json!({"type": "array", "items": {"type": "string"}}),
+            Flag => json!({"type": "boolean"}),
         };
         let Value::Object(schema) = schema else { unreachable!("written as an object above") };
         schema
@@ -259,6 +283,7 @@ impl fmt::Display for ArgKind {
             Text => "a string",
             Count => "a whole number, zero or more",
             TextList => "a list of strings",
+            Flag => "true or false",
         })
     }
 }
@@ -278,6 +303,17 @@ pub struct UpdateArgs {
     /// Until when the update may still be started (0.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<jiff::Timestamp>,
+    /// Try it even if it failed on this PC before (0.3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_quarantined: bool,
+}
+
+/// Arguments of `agent.rollback` (0.3); its result is [`UpdateStaged`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RollbackArgs {
+    /// The server's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<UpdateId>,
 }
 
 /// Result of `agent.update`: the candidate is verified and staged; the restart follows.

@@ -95,6 +95,12 @@ pub enum FailureKind {
     WrongVersion,
     /// No room on the disk, or a file that could not be written.
     Disk,
+    /// The candidate did not prove beside the old version that it works on this PC.
+    Preflight,
+    /// This version failed on this PC before and may not be tried again without the operator's word.
+    Quarantined,
+    /// There is no kept version to go back to.
+    NoPrevious,
     /// The updater could not be started.
     Updater,
     /// The old service could not be stopped.
@@ -105,6 +111,9 @@ pub enum FailureKind {
     CandidateDied,
     /// The new version runs and did not reach a server that the old version reaches.
     CandidateOffline,
+    /// Neither the new version nor the old one reached the server for so long that the old one was put back; the
+    /// network is to blame and not the version.
+    Network,
     /// The agent was interrupted (restart, reboot) before anything was swapped.
     Interrupted,
     /// The server gave up waiting, or the agent answered with an error that names none of the above.
@@ -124,14 +133,43 @@ impl FailureKind {
             Self::WrongPlatform => "wrong_platform",
             Self::WrongVersion => "wrong_version",
             Self::Disk => "disk",
+            Self::Preflight => "preflight",
+            Self::Quarantined => "quarantined",
+            Self::NoPrevious => "no_previous",
             Self::Updater => "updater",
             Self::Stop => "stop",
             Self::Swap => "swap",
             Self::CandidateDied => "candidate_died",
             Self::CandidateOffline => "candidate_offline",
+            Self::Network => "network",
             Self::Interrupted => "interrupted",
             Self::Refused => "refused",
             Self::Other => "other",
+        }
+    }
+
+    /// True where the version itself failed on this PC: such a failure counts against it. The network, the disk, an
+    /// interruption or a wrong request say nothing about a version.
+    pub const fn blames_the_version(self) -> bool {
+        match self {
+            Self::HashMismatch
+            | Self::WrongPlatform
+            | Self::WrongVersion
+            | Self::Preflight
+            | Self::CandidateDied
+            | Self::CandidateOffline => true,
+            Self::UrlRefused
+            | Self::Download
+            | Self::Disk
+            | Self::Quarantined
+            | Self::NoPrevious
+            | Self::Updater
+            | Self::Stop
+            | Self::Swap
+            | Self::Network
+            | Self::Interrupted
+            | Self::Refused
+            | Self::Other => false,
         }
     }
 }
@@ -185,4 +223,15 @@ pub struct UpdateReport {
     /// Each phase and step with its time, oldest first.
     #[serde(default)]
     pub history: Vec<PhaseAt>,
+    /// True where it went back to the kept previous version, asked for by an operator or at the PC itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
+    /// The last lines of the updater's log, oldest first: at most [`LOG_LINES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
+
+/// Most lines of the updater's log in a report: a whole update writes about twenty.
+pub const LOG_LINES: usize = 40;
+/// Most bytes of one of those lines, so that a report stays far below what a push may have.
+pub const LOG_LINE_BYTES: usize = 500;

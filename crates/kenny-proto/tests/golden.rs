@@ -58,21 +58,44 @@ fn unknown_types_and_fields_are_no_errors() {
 
 #[test]
 fn what_is_malformed_is_named_by_its_place() {
-    for text in ["", "[]", "{}", "\"ping\"", "{\"type\":1}", "{\"type\":\"ping\""] {
+    for text in [
+        "",
+        "[]",
+        "[\"ping\"]",
+        " [\"later\"]",
+        "{}",
+        "\"ping\"",
+        "{\"type\":1}",
+        "{\"type\":\"ping\"",
+    ] {
         assert!(matches!(AgentFrame::parse(text), Err(FrameError::NotAFrame(_))), "{text}");
     }
     let bad = r#"{"type":"response","id":"not-a-uuid","ok":true}"#;
-    assert!(matches!(AgentFrame::parse(bad), Err(FrameError::Malformed { .. })));
+    assert_eq!(place_of(AgentFrame::parse(bad)), "response.id");
+    let (_, register) = &fixtures("agent").into_iter().find(is_register).unwrap();
+    let bad = register.replace(r#""os": "windows""#, r#""os": 7"#);
+    assert_eq!(place_of(AgentFrame::parse(&bad)), "register.meta.os");
+    let bad =
+        r#"{"type":"request","id":"6f1c6f5e-2d5a-4a0e-9c57-1d9b1f6f2a11","tool":"a","args":[]}"#;
+    assert_eq!(place_of(ServerFrame::parse(bad)), "request.args");
     let no_reason = r#"{"type":"response","id":"6f1c6f5e-2d5a-4a0e-9c57-1d9b1f6f2a11","ok":false}"#;
     assert!(AgentFrame::parse(no_reason).is_err());
 }
 
+fn is_register((path, _): &(PathBuf, String)) -> bool {
+    path.ends_with("register-0.2.json")
+}
+
+fn place_of<F: std::fmt::Debug>(parsed: Result<Parsed<F>, FrameError>) -> String {
+    match parsed {
+        Err(FrameError::Malformed { kind, path, .. }) => format!("{kind}.{path}"),
+        other => panic!("not malformed: {other:?}"),
+    }
+}
+
 #[test]
 fn tokens_are_never_printed() {
-    let (_, text) = fixtures("agent")
-        .into_iter()
-        .find(|(path, _)| path.ends_with("register-0.2.json"))
-        .unwrap();
+    let (_, text) = fixtures("agent").into_iter().find(is_register).unwrap();
     let frame = AgentFrame::parse(&text).unwrap();
     assert!(!format!("{frame:?}").contains("secret"));
 }

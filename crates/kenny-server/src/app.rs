@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use kenny_core::rollout::Pace;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -27,6 +28,8 @@ pub struct App {
     pub public_url: Option<Url>,
     /// Time between heartbeats.
     pub heartbeat: Duration,
+    /// How long updates may take, and how long they rest after a failure.
+    pub pace: Pace,
     /// What the operator authenticates with.
     pub operator_token: TokenHash,
     /// The database.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kenny_core::rollout::Pace;
 use url::Url;
 
 /// The command line of `kenny-server`.
@@ -55,6 +56,12 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
+    #[arg(long, value_name = "MS", hide = true)]
+    pub retry_backoff_ms: Option<u64>,
+    /// For tests: how long an update may be silent, in hundredths of the usual time.
+    #[arg(long, value_name = "PERCENT", hide = true)]
+    pub silence_percent: Option<u32>,
     /// How log lines look on stderr.
     #[arg(long, env = "KENNY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -87,6 +94,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Time between heartbeats; three without a frame mean offline.
     pub heartbeat: Duration,
+    /// How long updates may take, and how long they rest after a failure.
+    pub pace: Pace,
 }
 
 /// PEM files for HTTPS.
@@ -124,12 +133,21 @@ impl Config {
             insecure_http: false,
             public_url: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
+            pace: Pace::default(),
         }
     }
 
     /// What the command line says.
     pub fn from_cli(data_dir: PathBuf, options: Options) -> Self {
+        let usual = Pace::default();
+        let pace = Pace {
+            first_backoff: options
+                .retry_backoff_ms
+                .map_or(usual.first_backoff, Duration::from_millis),
+            deadline_percent: options.silence_percent.unwrap_or(usual.deadline_percent),
+        };
         Self {
+            pace,
             listen: options.listen,
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,

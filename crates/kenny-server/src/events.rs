@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
-use kenny_proto::api::{Event, Update};
+use kenny_proto::api::{Event, Update, UpdateKind};
 use tokio::sync::broadcast;
 
 use crate::store::Store;
@@ -35,6 +35,10 @@ pub mod kind {
     pub const TOOL_CALLED: &str = "tool_called";
     /// The operator wants no particular version of an agent any more.
     pub const INTENT_CLEARED: &str = "intent_cleared";
+    /// A version is not sent to an agent any more until the operator clears the hold.
+    pub const AGENT_HELD: &str = "agent_held";
+    /// The operator cleared a hold.
+    pub const HOLD_CLEARED: &str = "hold_cleared";
     /// The listener missed events: it should read everything anew. Never kept.
     pub const RESYNC: &str = "resync";
 }
@@ -129,7 +133,7 @@ impl Events {
             kind: kind.to_owned(),
             agent_id: agent_id.cloned(),
             summary,
-            update: update.cloned().map(Box::new),
+            update: update.map(|update| Box::new(Update { log: Vec::new(), ..update.clone() })),
         }
     }
 
@@ -150,5 +154,13 @@ fn summary(update: &Update) -> String {
     let percent = update.percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
     let why =
         update.failure.as_ref().map(|failure| format!(": {}", failure.detail)).unwrap_or_default();
-    format!("update of {} to {}: {step}{percent}{why}", update.agent_id, update.version)
+    let what = match update.kind {
+        UpdateKind::Update => "update",
+        UpdateKind::Rollback => "rollback",
+    };
+    let attempt = match update.attempt {
+        ..=1 => String::new(),
+        attempt => format!(" (attempt {attempt})"),
+    };
+    format!("{what} of {} to {}{attempt}: {step}{percent}{why}", update.agent_id, update.version)
 }

@@ -10,18 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kenny_core::rollout::Intent;
-use kenny_proto::api::{Agent, TelemetryView};
+use kenny_core::rollout::{Intent, Next, Pace, Standing, Tally};
+use kenny_proto::api::{Agent, Hold, NextAttempt, TelemetryView, Update, UpdateState};
 use kenny_proto::frames::Meta;
-use kenny_proto::{AgentId, Arch, Os, Sha256Digest};
+use kenny_proto::{AgentId, Arch, Os, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::auth::TokenHash;
-use crate::rollout::UpdateRecord;
+use crate::rollout::{UpdateRecord, is_version};
 use crate::store::rows::{self, AgentRow};
+use crate::store::update_rows;
 use crate::store::{Store, StoreError};
 use crate::tunnel::Session;
 
@@ -78,6 +79,26 @@ impl From<&Desired> for Intent {
     }
 }
 
+/// A version that is held for an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldVersion {
+    /// What the operator sees.
+    pub hold: Hold,
+    /// The operator cleared it: the next attempt begins a fresh budget, and then it is forgotten.
+    pub cleared: bool,
+}
+
+/// What the database has beside the agents themselves.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The update of each agent that matters most.
+    pub updates: Vec<UpdateRecord>,
+    /// What the wanted versions came to so far.
+    pub standings: Vec<(AgentId, Standing)>,
+    /// What is held.
+    pub holds: Vec<(AgentId, HeldVersion)>,
+}
+
 /// One agent.
 #[derive(Debug)]
 pub struct AgentEntry {
@@ -102,8 +123,15 @@ pub struct AgentState {
     pub facts: Option<Box<AgentFacts>>,
     /// What it should run.
     pub desired: Option<Desired>,
+    /// What that version came to so far.
+    pub standing: Standing,
     /// Its last update.
     pub update: Option<Box<UpdateRecord>>,
+    /// Versions that are not sent to it.
+    pub holds: Vec<HeldVersion>,
+    /// What it said of an update that is not the last one here: whether it is known is looked up, and nothing is sent
+    /// before that.
+    pub unsettled: Option<Box<UpdateReport>>,
     /// Its connection.
     pub session: Option<Arc<Session>>,
     /// Telemetry that is not in the database yet.
@@ -126,7 +154,10 @@ impl AgentEntry {
                 last_seen_at: row.last_seen_at,
                 facts: row.facts.map(Box::new),
                 desired: row.desired,
+                standing: Standing::default(),
                 update: update.map(Box::new),
+                holds: Vec::new(),
+                unsettled: None,
                 session: None,
                 telemetry: None,
                 rejection_told: None,
@@ -146,7 +177,7 @@ impl AgentEntry {
     }
 
     /// How the operator sees it.
-    pub fn view(&self) -> Agent {
+    pub fn view(&self, pace: &Pace, now: Timestamp) -> Agent {
         let state = self.lock();
         let facts = state.facts.as_deref();
         let session = state.session.as_deref();
@@ -164,8 +195,75 @@ impl AgentEntry {
             service: facts.and_then(|facts| facts.service),
             sha256: facts.and_then(|facts| facts.sha256),
             desired_version: state.desired.as_ref().map(|desired| desired.version.to_string()),
-            update: state.update.as_ref().map(|record| record.update.clone()),
+            // A log is worth its size only where somebody looks at this one update.
+            update: state
+                .update
+                .as_ref()
+                .map(|record| Update { log: Vec::new(), ..record.update.clone() }),
+            hold: state.hold().cloned(),
+            next_attempt: state.next_attempt(pace, now),
         }
+    }
+}
+
+impl AgentState {
+    /// The version that it registered with; empty before its first connection.
+    pub fn running(&self) -> &str {
+        self.facts.as_ref().map_or("", |facts| &facts.version)
+    }
+
+    /// The hold of this version, where it is held.
+    pub fn hold_of(&self, version: &str) -> Option<&Hold> {
+        self.holds
+            .iter()
+            .find(|held| !held.cleared && is_version(&held.hold.version, version))
+            .map(|held| &held.hold)
+    }
+
+    /// The hold to show: of the wanted version, or else the newest. What runs is not held back.
+    pub fn hold(&self) -> Option<&Hold> {
+        let wanted = self.desired.as_ref().map(|desired| desired.version.to_string());
+        let shown = |hold: &&Hold| !is_version(&hold.version, self.running());
+        wanted.and_then(|wanted| self.hold_of(&wanted)).filter(shown).or_else(|| {
+            let standing = self.holds.iter().rev().filter(|held| !held.cleared);
+            standing.map(|held| &held.hold).find(shown)
+        })
+    }
+
+    /// Forgets what is held of this version.
+    pub fn forget_hold(&mut self, version: &str) {
+        self.holds.retain(|held| !is_version(&held.hold.version, version));
+    }
+
+    /// True when the operator cleared the hold of this version and it was not tried since.
+    pub fn is_cleared(&self, version: &str) -> bool {
+        self.holds.iter().any(|held| held.cleared && is_version(&held.hold.version, version))
+    }
+
+    /// What the wanted version came to so far is a fresh budget now.
+    pub fn start_over(&mut self) {
+        self.standing = Standing { tally: Tally::insisted(), ..Standing::default() };
+    }
+
+    fn next_attempt(&self, pace: &Pace, now: Timestamp) -> Option<NextAttempt> {
+        let desired = self.desired.as_ref()?;
+        let version = desired.version.to_string();
+        let open = self.update.as_ref().is_some_and(|record| record.is_open());
+        let running = Version::parse(self.running()).ok()?;
+        let is_behind = match running.cmp_precedence(&desired.version) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => false,
+            std::cmp::Ordering::Greater => desired.allow_downgrade,
+        };
+        if open || !is_behind || self.hold_of(&version).is_some() {
+            return None;
+        }
+        let at = match self.standing.next(pace) {
+            Next::Now => now,
+            Next::At(at) => at,
+            Next::Over | Next::Hold => return None,
+        };
+        Some(NextAttempt { version, attempt: self.standing.tally.attempts.saturating_add(1), at })
     }
 }
 
@@ -180,16 +278,35 @@ pub struct Fleet {
 
 impl Fleet {
     /// What the database has.
-    pub fn new(agents: Vec<AgentRow>, updates: Vec<UpdateRecord>) -> Self {
-        let mut updates: HashMap<AgentId, UpdateRecord> =
-            updates.into_iter().map(|record| (record.update.agent_id.clone(), record)).collect();
-        let agents = agents
+    pub fn new(agents: Vec<AgentRow>, kept: Kept) -> Self {
+        let mut updates: HashMap<AgentId, UpdateRecord> = kept
+            .updates
+            .into_iter()
+            .map(|record| (record.update.agent_id.clone(), record))
+            .collect();
+        let agents: HashMap<_, _> = agents
             .into_iter()
             .map(|row| {
                 let update = updates.remove(&row.id);
                 (row.id.clone(), Arc::new(AgentEntry::new(row, update)))
             })
             .collect();
+        for (id, standing) in kept.standings {
+            if let Some(entry) = agents.get(&id) {
+                entry.lock().standing = standing;
+            }
+        }
+        for (id, held) in kept.holds {
+            let Some(entry) = agents.get(&id) else { continue };
+            let mut state = entry.lock();
+            let wanted = state.desired.as_ref().map(|desired| desired.version.to_string());
+            let begins_anew = held.cleared
+                && wanted.is_some_and(|wanted| is_version(&held.hold.version, &wanted));
+            state.holds.push(held);
+            if begins_anew {
+                state.start_over();
+            }
+        }
         Self { agents: RwLock::new(agents), ..Self::default() }
     }
 
@@ -206,6 +323,22 @@ impl Fleet {
     /// Every agent, in no order.
     pub fn all(&self) -> Vec<Arc<AgentEntry>> {
         self.agents.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// How many agents have their wanted version held, and how many open updates are of agents that fell silent.
+    pub fn troubles(&self) -> (i64, i64) {
+        let (mut held, mut unknown) = (0, 0);
+        for entry in self.all() {
+            let state = entry.lock();
+            let wanted = state.desired.as_ref().map(|desired| desired.version.to_string());
+            held += i64::from(wanted.is_some_and(|wanted| {
+                state.hold().is_some_and(|hold| is_version(&hold.version, &wanted))
+            }));
+            unknown += i64::from(
+                state.update.as_ref().is_some_and(|it| it.update.state == UpdateState::Unknown),
+            );
+        }
+        (held, unknown)
     }
 
     /// Adds an agent that the database has.
@@ -281,6 +414,7 @@ struct Picture {
     last_seen_at: Option<Timestamp>,
     facts: Option<Box<AgentFacts>>,
     update: Option<Box<UpdateRecord>>,
+    holds: Vec<HeldVersion>,
     telemetry: Option<Box<TelemetryView>>,
 }
 
@@ -295,6 +429,7 @@ impl Picture {
             last_seen_at: seen.or(state.last_seen_at),
             facts: state.facts.clone(),
             update: state.update.clone(),
+            holds: state.holds.clone(),
             telemetry: state.telemetry.take(),
         }
     }
@@ -302,7 +437,10 @@ impl Picture {
     fn write(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
         rows::save_facts(connection, &self.id, self.last_seen_at, self.facts.as_deref())?;
         if let Some(update) = &self.update {
-            rows::save_update(connection, update)?;
+            update_rows::save_update(connection, update)?;
+        }
+        for held in &self.holds {
+            update_rows::keep_hold(connection, &self.id, held)?;
         }
         if let Some(telemetry) = &self.telemetry {
             rows::save_telemetry(connection, &self.id, telemetry)?;

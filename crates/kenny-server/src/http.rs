@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use kenny_proto::TUNNEL_PATH;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
@@ -23,6 +23,7 @@ pub fn router(app: &Arc<App>) -> Router {
     let (api, _) = api::router();
     Router::new()
         .route(TUNNEL_PATH, any(tunnel::upgrade))
+        .route(tunnel::PROBE_PATH, get(tunnel::probe))
         .merge(api)
         .merge(api::health::router())
         .fallback(api::problem::not_found)

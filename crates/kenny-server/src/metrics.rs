@@ -32,6 +32,12 @@ pub struct Metrics {
     pub call_seconds: Family<ToolLabel, Histogram, fn() -> Histogram>,
     /// Updates that came to an end, by outcome.
     pub updates: Family<OutcomeLabel, Counter>,
+    /// Attempts that the server began by itself.
+    pub update_retries: Counter,
+    /// Agents whose wanted version is held; counted when somebody looks.
+    pub agents_held: Gauge,
+    /// Open updates of agents that have been silent for too long; counted when somebody looks.
+    pub updates_unknown: Gauge,
     /// Bytes of artifacts that were served.
     pub artifact_bytes: Counter,
     /// Database operations that failed.
@@ -96,6 +102,9 @@ impl Default for Metrics {
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(call_histogram),
             updates: Family::default(),
+            update_retries: Counter::default(),
+            agents_held: Gauge::default(),
+            updates_unknown: Gauge::default(),
             artifact_bytes: Counter::default(),
             database_errors: Counter::default(),
             events_dropped: Counter::default(),
@@ -129,6 +138,21 @@ impl Default for Metrics {
             metrics.call_seconds.clone(),
         );
         registry.register("updates", "Updates that came to an end", metrics.updates.clone());
+        registry.register(
+            "update_retries",
+            "Attempts that the server began by itself",
+            metrics.update_retries.clone(),
+        );
+        registry.register(
+            "agents_held",
+            "Agents whose wanted version is held until the operator clears it",
+            metrics.agents_held.clone(),
+        );
+        registry.register(
+            "updates_unknown",
+            "Open updates of agents that have been silent for too long",
+            metrics.updates_unknown.clone(),
+        );
         registry.register(
             "artifact_bytes",
             "Bytes of artifacts that were served",

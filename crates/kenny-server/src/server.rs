@@ -17,13 +17,13 @@ use crate::app::App;
 use crate::auth::{self, TokenHash};
 use crate::config::Config;
 use crate::events::Events;
-use crate::fleet::Fleet;
+use crate::fleet::{self, Fleet};
 use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, rows};
-use crate::{http, tls, tunnel};
+use crate::store::{DataDir, Store, rows, update_rows};
+use crate::{http, rollout, tls, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -64,6 +64,7 @@ impl Server {
             tls: tls.is_some(),
             public_url: config.public_url,
             heartbeat: config.heartbeat,
+            pace: config.pace,
             operator_token: kept.operator_token_hash,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
@@ -156,10 +157,11 @@ struct Background(Vec<tokio::task::AbortHandle>);
 
 impl Background {
     fn start(app: &Arc<App>) -> Self {
-        let (swept, written) = (Arc::clone(app), Arc::clone(app));
+        let (swept, written, rolled) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
         let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
         let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
-        Self(vec![sweeper.abort_handle(), writer.abort_handle()])
+        let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
+        Self(vec![sweeper.abort_handle(), writer.abort_handle(), timer.abort_handle()])
     }
 
     fn stop(self) {
@@ -203,7 +205,14 @@ impl Kept {
                     operator_token,
                     operator_token_hash,
                     artifact_secret,
-                    fleet: Fleet::new(rows::agents(connection)?, rows::last_updates(connection)?),
+                    fleet: Fleet::new(
+                        rows::agents(connection)?,
+                        fleet::Kept {
+                            updates: update_rows::last_updates(connection)?,
+                            standings: update_rows::standings(connection)?,
+                            holds: update_rows::holds(connection)?,
+                        },
+                    ),
                     releases: rows::releases(connection)?,
                     newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
                 })

@@ -5,6 +5,7 @@
 //! a fixed time.
 
 pub mod client;
+pub mod faults;
 pub mod foreground;
 pub mod machine;
 pub mod poll;
@@ -13,6 +14,7 @@ pub mod raw;
 pub mod server;
 
 pub use client::Client;
+pub use faults::{Fault, Faults};
 pub use foreground::Foreground;
 pub use machine::Machine;
 pub use poll::eventually;

@@ -63,7 +63,7 @@ pub enum Command {
     Status,
     /// List all agents
     Agents,
-    /// Add, show or remove one agent
+    /// Add, show or remove one agent, or clear what is held for it
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Add or list releases
@@ -71,6 +71,8 @@ pub enum Command {
     Release(ReleaseCommand),
     /// Have an agent run another version
     Update(UpdateArgs),
+    /// Have an agent go back to the version that it ran before its last update
+    Rollback(RollbackArgs),
     /// List an agent's updates, newest first
     Updates {
         /// The agent
@@ -94,6 +96,11 @@ pub enum AgentCommand {
     },
     /// Show all that is known about an agent
     Show {
+        /// The agent
+        id: AgentId,
+    },
+    /// Have a version tried again that failed too often on an agent's PC, or that somebody there went back from
+    ClearHold {
         /// The agent
         id: AgentId,
     },
@@ -140,6 +147,19 @@ pub struct UpdateArgs {
     /// Want no particular version any more; an update that was not sent yet will not be
     #[arg(long, conflicts_with_all = ["to", "watch", "allow_downgrade"])]
     pub cancel: bool,
+}
+
+/// `kenny rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The agent
+    pub agent: AgentId,
+    /// Stay and show each phase, until the outcome is known
+    #[arg(long)]
+    pub watch: bool,
+    /// With --watch: give up watching (the rollback goes on) after so many seconds [default: wait for the outcome]
+    #[arg(long, value_name = "SECONDS", requires = "watch")]
+    pub timeout: Option<u64>,
 }
 
 /// `kenny call`.
@@ -198,5 +218,8 @@ mod tests {
         assert!(!accepted("kenny update pc-1 --to 1.2"));
         assert!(!accepted("kenny update pc-1 --cancel --watch"));
         assert!(!accepted("kenny update a/b --to 1.2.3"));
+        assert!(accepted("kenny rollback pc-1 --watch --timeout 5"));
+        assert!(!accepted("kenny rollback pc-1 --timeout 5"));
+        assert!(accepted("kenny agent clear-hold pc-1"));
     }
 }

@@ -144,6 +144,16 @@ impl Client {
         self.delete(&["agents", agent.as_str(), "desired"]).await
     }
 
+    /// `DELETE /agents/{id}/hold`.
+    pub async fn clear_hold(&self, agent: &AgentId) -> Result<(), CliError> {
+        self.delete(&["agents", agent.as_str(), "hold"]).await
+    }
+
+    /// `POST /agents/{id}/rollback`.
+    pub async fn request_rollback(&self, agent: &AgentId) -> Result<Update, CliError> {
+        self.quick(Method::POST, &["agents", agent.as_str(), "rollback"], None::<&()>).await
+    }
+
     /// `GET /updates/{id}`.
     pub async fn update(&self, id: UpdateId) -> Result<Update, CliError> {
         self.quick(Method::GET, &["updates", &id.to_string()], None::<&()>).await

@@ -1,7 +1,7 @@
 //! Times, sizes and states as people say them.
 
 use jiff::{SignedDuration, Timestamp};
-use kenny_proto::api::{Agent, Update, UpdateState};
+use kenny_proto::api::{Agent, NextAttempt, Update, UpdateKind, UpdateOrigin, UpdateState};
 
 /// How long ago, such as `3 min ago`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
@@ -12,6 +12,16 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
         seconds @ 60..3600 => format!("{} min ago", seconds / 60),
         seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// How far away, such as `in 3 min`.
+pub fn ahead(then: Timestamp, now: Timestamp) -> String {
+    match then.duration_since(now).as_secs() {
+        ..1 => "now".to_owned(),
+        seconds @ 1..60 => format!("in {seconds} s"),
+        seconds @ 60..3600 => format!("in {} min", seconds / 60),
+        seconds => format!("in {} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -61,6 +71,7 @@ pub fn state(state: UpdateState) -> &'static str {
         UpdateState::Waiting => "waiting",
         UpdateState::Running => "running",
         UpdateState::Online => "online, on probation",
+        UpdateState::Unknown => "unknown",
         UpdateState::Succeeded => "succeeded",
         UpdateState::RolledBack => "rolled back",
         UpdateState::Failed => "failed",
@@ -70,20 +81,48 @@ pub fn state(state: UpdateState) -> &'static str {
 
 /// How an update stands, with its phase while there is one to wait for.
 pub fn progress(update: &Update) -> String {
-    let phase = match update.state {
-        UpdateState::Running => update.phase.map(|phase| phase.to_string()),
-        UpdateState::Waiting
-        | UpdateState::Online
-        | UpdateState::Succeeded
-        | UpdateState::RolledBack
-        | UpdateState::Failed
-        | UpdateState::Superseded => None,
-    };
-    let word = phase.unwrap_or_else(|| state(update.state).to_owned());
-    match update.percent.filter(|_| update.state == UpdateState::Running) {
-        Some(percent) => format!("{word} {percent} %"),
-        None => word,
+    let phase = update.phase.map(|phase| phase.to_string());
+    match (update.state, phase, update.percent) {
+        (UpdateState::Running, Some(phase), Some(percent)) => format!("{phase} {percent} %"),
+        (UpdateState::Running, Some(phase), None) => phase,
+        (UpdateState::Unknown, Some(phase), _) => format!("unknown, last seen in {phase}"),
+        (UpdateState::Unknown, None, _) => "unknown, not seen since it was sent".to_owned(),
+        (
+            UpdateState::Waiting
+            | UpdateState::Running
+            | UpdateState::Online
+            | UpdateState::Succeeded
+            | UpdateState::RolledBack
+            | UpdateState::Failed
+            | UpdateState::Superseded,
+            _,
+            _,
+        ) => state(update.state).to_owned(),
     }
+}
+
+/// What an update does and who began it, such as `update, attempt 2` or `rollback, not from here`.
+pub fn what(update: &Update) -> String {
+    let kind = match update.kind {
+        UpdateKind::Update => "update",
+        UpdateKind::Rollback => "rollback",
+    };
+    match (update.origin, update.attempt) {
+        (UpdateOrigin::Agent, _) => format!("{kind}, not from here"),
+        (UpdateOrigin::Operator | UpdateOrigin::Retry, ..=1) => kind.to_owned(),
+        (UpdateOrigin::Operator | UpdateOrigin::Retry, attempt) => {
+            format!("{kind}, attempt {attempt}")
+        }
+    }
+}
+
+/// When the server tries again by itself, such as `attempt 2 in 4 min`.
+pub fn next_attempt(next: &NextAttempt, agent: &Agent, now: Timestamp) -> String {
+    let when = match (agent.online, next.at <= now) {
+        (false, true) => "when it connects".to_owned(),
+        (true | false, _) => ahead(next.at, now),
+    };
+    format!("attempt {} {when}", next.attempt)
 }
 
 /// What a PC said, without characters that would steer the operator's terminal.
@@ -116,6 +155,11 @@ mod tests {
             (7_380_000, "2 h 03 min"),
         ] {
             assert_eq!(duration(SignedDuration::from_millis(millis)), expected);
+        }
+        for (seconds, expected) in
+            [(-5, "now"), (0, "now"), (59, "in 59 s"), (299, "in 4 min"), (21_600, "in 6 h 00 min")]
+        {
+            assert_eq!(ahead(Timestamp::from_second(seconds).unwrap(), then), expected);
         }
         assert_eq!(moment(then), "1970-01-01 00:00:00Z");
     }

@@ -103,17 +103,53 @@ async fn add_release(body: Bytes) -> Response {
     }
 }
 
+/// `held` has its wanted version held, `waiting` waits for its second attempt, `old` speaks 0.2.
+async fn agent(Path(id): Path<String>) -> Response {
+    let hold = serde_json::json!({
+        "version": "2.0.0", "attempts": 3, "since": "2026-11-20T10:00:00Z", "reason": "it failed there 3 times"
+    });
+    let next = serde_json::json!({"version": "2.0.0", "attempt": 2, "at": "2020-01-01T00:00:00Z"});
+    let agent = serde_json::json!({
+        "id": id, "online": false, "created_at": "2026-11-20T10:00:00Z", "last_seen_at": null, "connected_at": null,
+        "hostname": null, "os": null, "arch": null, "version": "1.0.0", "protocol": null, "service": null,
+        "sha256": null, "desired_version": "2.0.0", "update": null,
+        "hold": if id == "held" { hold } else { serde_json::Value::Null },
+        "next_attempt": if id == "pc-1" { next } else { serde_json::Value::Null }
+    });
+    axum::Json(serde_json::json!({"agent": agent, "updates": [], "telemetry": null}))
+        .into_response()
+}
+
+async fn rollback(Path(id): Path<String>) -> Response {
+    if id == "old" {
+        return problem(409, "rollback_unsupported");
+    }
+    if id == "offline" {
+        return problem(409, "agent_offline");
+    }
+    let mut update = update(UpdateState::Running);
+    update.kind = kenny_proto::api::UpdateKind::Rollback;
+    "0.9.0".clone_into(&mut update.version);
+    axum::Json(update).into_response()
+}
+
 async fn fake_server() -> String {
     let running = || async { axum::Json(update(UpdateState::Running)) };
     let request = async |Path(agent): Path<String>| {
+        if agent == "held" {
+            return problem(409, "held");
+        }
         let mut update = update(UpdateState::Running);
         if agent == "stuck" {
             update.id = kenny_proto::UpdateId(Uuid::from_u128(7));
         }
-        axum::Json(update)
+        axum::Json(update).into_response()
     };
     let router = Router::new()
         .route("/api/v1/agents", get(agents))
+        .route("/api/v1/agents/{id}", get(agent))
+        .route("/api/v1/agents/{id}/hold", delete(|| async { StatusCode::NO_CONTENT }))
+        .route("/api/v1/agents/{id}/rollback", post(rollback))
         .route("/api/v1/agents/{id}/tools/{tool}", post(tool))
         .route("/api/v1/agents/{id}/updates", post(request))
         .route("/api/v1/agents/{id}/desired", delete(|| async { StatusCode::NO_CONTENT }))
@@ -183,6 +219,16 @@ async fn exit_codes_tell_scripts_what_happened() {
         ("call slow fs.list", 7, "this is timeout"),
         ("tools", 3, "not of a kenny server"),
         ("update pc-1 --cancel", 0, "No particular version"),
+        ("update held --to 2.0.0", 1, "this is held"),
+        ("rollback pc-1", 0, ""),
+        ("rollback old", 1, "this is rollback_unsupported"),
+        ("rollback offline --watch", 6, "this is agent_offline"),
+        (
+            "agent clear-hold held",
+            0,
+            "2.0.0 is not held for held any more. It is tried again when held connects.",
+        ),
+        ("agent clear-hold pc-1", 0, "Nothing is held for pc-1."),
     ] {
         let run = kenny_at(&server, line).await;
         assert_eq!(run.code, code, "{line}: {}", run.stderr);
@@ -240,6 +286,13 @@ async fn watching_ends_with_the_outcome_that_an_event_brings() {
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert_eq!(run.stdout, "      0.00 s  requested\n");
     assert!(run.stderr.contains("rolled back"), "{}", run.stderr);
+    let next = "The server tries again by itself: attempt 2 when it connects.";
+    assert!(run.stderr.contains(next), "{}", run.stderr);
+    let run = kenny_at(&server, "rollback pc-1").await;
+    assert_eq!(
+        run.stdout,
+        "pc-1 goes back to 0.9.0 (running); `kenny agent show pc-1` shows how it goes\n"
+    );
     let run = kenny_at(&server, "update pc-1 --to 2.0.0 --watch --json").await;
     let states: Vec<UpdateState> = run
         .stdout

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kenny_proto::{Arch, Os};
 use tokio::process::{Child, Command};
@@ -119,6 +119,29 @@ pub fn replace_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Renames a file over another, which it replaces; here nothing is ever waited for.
+pub fn replace_file_once(from: &Path, to: &Path) -> io::Result<()> {
+    replace_file(from, to)
+}
+
+/// True where somebody else has the file open in a way that keeps it from being written.
+pub fn is_in_use(error: &io::Error) -> bool {
+    let busy = [nix::errno::Errno::ETXTBSY, nix::errno::Errno::EBUSY];
+    error.raw_os_error().is_some_and(|code| busy.map(|errno| errno as i32).contains(&code))
+}
+
+/// True where the disk had no room.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    let full = [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT];
+    error.raw_os_error().is_some_and(|code| full.map(|errno| errno as i32).contains(&code))
+}
+
+/// Time that this PC was awake, since a moment that lies before the first call; no clock that somebody can set.
+pub fn observed() -> Duration {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed()
+}
+
 /// Opens a file for reading. Linux has no share modes; staging happens on Windows only.
 pub fn open_without_writers(path: &Path) -> io::Result<File> {
     File::open(path)
@@ -135,6 +158,9 @@ pub fn shell(script: &str) -> Shell {
 pub fn decode_console(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// A program that is about to run gets no window: here none does.
+pub fn without_window(_command: &mut Command) {}
 
 /// A process and everything it starts, in a process group of its own.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use kenny_proto::{Arch, Os};
 use tokio::process::{Child, Command};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, MAX_PATH,
+    ERROR_ACCESS_DENIED, ERROR_DELETE_PENDING, ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL,
+    ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, ERROR_SUCCESS, ERROR_USER_MAPPED_FILE, MAX_PATH,
 };
 use windows_sys::Win32::Globalization::{CP_OEMCP, MultiByteToWideChar};
 use windows_sys::Win32::Storage::FileSystem::{
@@ -33,11 +34,16 @@ use windows_sys::Win32::System::LibraryLoader::{
     LOAD_LIBRARY_SEARCH_SYSTEM32, SetDefaultDllDirectories,
 };
 use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+use windows_sys::Win32::System::Registry::{
+    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RRF_RT_REG_SZ, RegCloseKey, RegFlushKey, RegGetValueW,
+    RegOpenKeyExW,
+};
 use windows_sys::Win32::System::SystemInformation::{
     ComputerNameDnsHostname, GetComputerNameExW, GetSystemDirectoryW, GetTickCount64,
     GlobalMemoryStatusEx, IMAGE_FILE_MACHINE_ARM64, MEMORYSTATUSEX,
 };
 use windows_sys::Win32::System::Threading::{CREATE_NO_WINDOW, GetCurrentProcess, IsWow64Process2};
+use windows_sys::Win32::System::WindowsProgramming::QueryUnbiasedInterruptTime;
 use windows_sys::Win32::UI::Shell::{
     FOLDERID_ProgramData, FOLDERID_ProgramFiles, SHGetKnownFolderPath,
 };
@@ -101,7 +107,6 @@ pub fn os_version() -> String {
 }
 
 fn registry_text(key: &str, name: &str) -> Option<String> {
-    use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, RegGetValueW};
     let (key, name) = (wide(key), wide(name));
     let mut buffer = [0_u16; 256];
     let mut bytes = u32::try_from(size_of_val(&buffer)).ok()?;
@@ -214,26 +219,80 @@ fn known_folder(id: &GUID) -> io::Result<PathBuf> {
 /// Moves a file over another, which it replaces; on the disk when this returns. A reader or a scanner that has
 /// either of them open for a moment is waited for.
 pub fn replace_file(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (wide(from), wide(to));
-    let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
     let until = Instant::now() + REPLACE;
     let mut pause = Duration::from_millis(1);
     loop {
-        // SAFETY: both strings end with NUL and live for the call.
-        let moved = succeeded(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) });
-        match moved {
-            Err(error) if is_held(&error) && Instant::now() < until => std::thread::sleep(pause),
+        match replace_file_once(from, to) {
+            Err(error) if is_in_use(&error) && Instant::now() < until => std::thread::sleep(pause),
             outcome => return outcome,
         }
         pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
-/// True for what Windows says of a file that somebody else has open.
-fn is_held(error: &io::Error) -> bool {
-    let held = [ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION];
+/// Moves a file over another, which it replaces, in one try; on the disk when this returns.
+pub fn replace_file_once(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (wide(from), wide(to));
+    let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+    // SAFETY: both strings end with NUL and live for the call.
+    succeeded(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) })
+}
+
+/// True for what Windows says of a file that somebody else has open or runs.
+pub fn is_in_use(error: &io::Error) -> bool {
+    is_one_of(
+        error,
+        &[
+            ERROR_ACCESS_DENIED,
+            ERROR_SHARING_VIOLATION,
+            ERROR_LOCK_VIOLATION,
+            ERROR_DELETE_PENDING,
+            ERROR_USER_MAPPED_FILE,
+        ],
+    )
+}
+
+/// True where the disk had no room.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    is_one_of(error, &[ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL])
+}
+
+fn is_one_of(error: &io::Error, codes: &[u32]) -> bool {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
-    code.is_some_and(|code| held.contains(&code))
+    code.is_some_and(|code| codes.contains(&code))
+}
+
+/// Time that this PC was awake; no clock that somebody can set.
+pub fn observed() -> Duration {
+    let mut units = 0;
+    // SAFETY: the out-parameter lives for the call, which does not fail.
+    unsafe { QueryUnbiasedInterruptTime(&raw mut units) };
+    // In units of 100 ns.
+    Duration::from_micros(units / 10)
+}
+
+/// Brings a key below `HKEY_LOCAL_MACHINE` to the disk, which Windows otherwise does when it likes.
+pub fn flush_registry(key: &str) -> io::Result<()> {
+    let key = wide(key);
+    let mut opened: HKEY = ptr::null_mut();
+    // SAFETY: the string ends with NUL; it and the out-parameter live for the call.
+    let status =
+        unsafe { RegOpenKeyExW(HKEY_LOCAL_MACHINE, key.as_ptr(), 0, KEY_READ, &raw mut opened) };
+    registry_succeeded(status)?;
+    // SAFETY: the key is open, and closed once.
+    let flushed = unsafe {
+        let flushed = RegFlushKey(opened);
+        RegCloseKey(opened);
+        flushed
+    };
+    registry_succeeded(flushed)
+}
+
+fn registry_succeeded(status: u32) -> io::Result<()> {
+    if status == ERROR_SUCCESS {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(i32::try_from(status).unwrap_or(i32::MAX)))
 }
 
 /// Opens a file for reading such that nobody can write to it meanwhile; it can be renamed.
@@ -306,6 +365,11 @@ pub fn decode_console(bytes: &[u8]) -> String {
         Ok(written @ 1..) => String::from_utf16_lossy(&units[..written]),
         Ok(0) | Err(_) => String::from_utf8_lossy(bytes).into_owned(),
     }
+}
+
+/// A program that is about to run gets no window.
+pub fn without_window(command: &mut Command) {
+    command.creation_flags(CREATE_NO_WINDOW);
 }
 
 /// A process and everything it starts, in a job that ends them all when it is closed.

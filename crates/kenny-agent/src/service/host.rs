@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
 };
@@ -36,10 +36,12 @@ const PENDING_HINT: Duration = Duration::from_secs(5);
 // The handler of the service manager's calls captures nothing and works on these: the library frees a
 // handler's captures after the first stop, and a later call would use them.
 static HANDLE: OnceLock<ServiceStatusHandle> = OnceLock::new();
-static CONTROLS: OnceLock<mpsc::Sender<u8>> = OnceLock::new();
+static CONTROLS: OnceLock<mpsc::UnboundedSender<u8>> = OnceLock::new();
 static STOP: OnceLock<watch::Sender<bool>> = OnceLock::new();
 static STOPPING: AtomicBool = AtomicBool::new(false);
 static CHECKPOINT: AtomicU32 = AtomicU32::new(0);
+// What is reported of a service that did not stop within its time.
+static LATE_CODE: AtomicU32 = AtomicU32::new(0);
 // True once `Stopped` was reported: nothing may follow that.
 static ENDED: Mutex<bool> = Mutex::new(false);
 static BODY: Mutex<Option<Body>> = Mutex::new(None);
@@ -51,42 +53,38 @@ struct Body {
 
 /// What a service's body is given.
 pub struct ServiceContext {
-    stop: watch::Receiver<bool>,
-    controls: mpsc::Receiver<u8>,
-}
-
-impl ServiceContext {
-    /// True once the service manager wants the service to end.
-    pub fn stop_requested(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    /// The next user control code.
-    pub fn wait_for_control(&self, limit: Duration) -> Option<u8> {
-        self.controls.recv_timeout(limit).ok()
-    }
+    /// Becomes true once the service manager wants the service to end.
+    pub stop: watch::Receiver<bool>,
+    /// The user control codes.
+    pub controls: mpsc::UnboundedReceiver<u8>,
 }
 
 define_windows_service!(service_main_ffi, service_main);
 
-/// Runs a body as the service of this process.
+/// Runs a body as the service of this process. The hint is for whoever starts it in a console.
 pub fn run_as_service(
     name: &str,
+    hint: &str,
     body: impl FnOnce(ServiceContext) -> ExitCode + Send + 'static,
 ) -> ExitCode {
-    dispatch(name, move |context| if body(context) == ExitCode::SUCCESS { 0 } else { EXIT_FAILED })
+    // Its work is not done: whoever stops it in the middle, it is to be started again.
+    LATE_CODE.store(EXIT_FAILED, Ordering::SeqCst);
+    let code = |body: ExitCode| if body == ExitCode::SUCCESS { 0 } else { EXIT_FAILED };
+    dispatch(name, hint, move |context| code(body(context)))
 }
 
-fn dispatch(name: &str, run: impl FnOnce(ServiceContext) -> u32 + Send + 'static) -> ExitCode {
+fn dispatch(
+    name: &str,
+    hint: &str,
+    run: impl FnOnce(ServiceContext) -> u32 + Send + 'static,
+) -> ExitCode {
     *BODY.lock().unwrap_or_else(PoisonError::into_inner) =
         Some(Body { name: name.to_owned(), run: Box::new(run) });
     match service_dispatcher::start(name, service_main_ffi) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::to_stderr("info");
-            tracing::error!(
-                "only the service manager starts this; use `kenny-agent run` in a console ({error})"
-            );
+            tracing::error!("only the service manager starts this: {hint} ({error})");
             ExitCode::from(2)
         }
     }
@@ -97,7 +95,7 @@ fn service_main(_arguments: Vec<OsString>) {
     else {
         return;
     };
-    let (controls_in, controls) = mpsc::channel();
+    let (controls_in, controls) = mpsc::unbounded_channel();
     let stop = STOP.get_or_init(|| watch::Sender::new(false)).subscribe();
     drop(CONTROLS.set(controls_in));
     match service_control_handler::register(&name, on_control) {
@@ -126,8 +124,9 @@ fn on_control(control: ServiceControl) -> ServiceControlHandlerResult {
                         std::thread::sleep(PENDING_EVERY);
                         report(ServiceState::StopPending, 0);
                     }
-                    report(ServiceState::Stopped, 0);
-                    std::process::exit(0);
+                    let code = LATE_CODE.load(Ordering::SeqCst);
+                    report(ServiceState::Stopped, code);
+                    std::process::exit(i32::from(code != 0));
                 });
             }
             ServiceControlHandlerResult::NoError
@@ -196,42 +195,45 @@ pub fn run_service(args: &ServiceArgs) -> ExitCode {
             }
         })
     });
-    dispatch(&name.clone(), move |context| {
+    let hint = "use `kenny-agent run` in a console";
+    dispatch(&name.clone(), hint, move |context| {
         let agent = match agent {
             Ok(agent) => agent,
             Err(words) => {
                 tracing::error!("{words}");
                 // Restarting cannot mend a config: without this the recovery would try for ever. The next
-                // good start, by hand or with the PC, switches it on again.
-                recovery(&name, false);
+                // good start, by hand or with the PC, switches it on again, unless an update is open.
+                without_recovery(&name);
                 return EXIT_CONFIG;
             }
         };
-        recovery(&name, true);
         // A panic of the agent counts as its end: the recovery starts it again.
         let ended_well = agent.join().is_ok();
-        if ended_well && context.stop_requested() { 0 } else { EXIT_FAILED }
+        if ended_well && *context.stop.borrow() { 0 } else { EXIT_FAILED }
     })
 }
 
 fn prepare(name: &str) -> Result<(Config, Layout), String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let layout = Layout::new(name, own).map_err(|error| format!("{error:#}"))?;
-    let config = Config::load(&layout.config_file);
-    let level = config.as_ref().map_or("info", |config| config.log_level.as_str());
-    logging::to_files(&layout.log_dir, "kenny-agent", level);
-    match config {
-        Ok(config) => Ok((config, layout)),
+    let loaded = Config::read(&layout.config_file);
+    let level = loaded.as_ref().map_or("info", |loaded| loaded.config.log_level.as_str());
+    logging::to_files(&layout.log_dir, logging::AGENT, level);
+    match loaded {
+        Ok(loaded) => {
+            loaded.warn(&layout.config_file);
+            Ok((loaded.config, layout))
+        }
         Err(error) => Err(crate::words(&error)),
     }
 }
 
-fn recovery(name: &str, enabled: bool) {
+fn without_recovery(name: &str) {
     let set = Scm::connect().and_then(|scm| match scm.open(name)? {
-        Some(service) => service.set_recovery(enabled),
+        Some(service) => service.set_recovery(&[]),
         None => Ok(()),
     });
     if let Err(error) = set {
-        tracing::warn!(error = %error, "the service's recovery could not be set");
+        tracing::warn!(error = %error, "the service's recovery could not be switched off");
     }
 }

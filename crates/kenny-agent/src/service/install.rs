@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::scm::{Scm, Service, ServiceSpec, ServiceState, StartType};
+use super::scm::{AGENT_RESTARTS_S, Scm, Service, ServiceSpec, ServiceState, StartType};
 use crate::cli::InstallArgs;
 use crate::config::{Config, ConfigError};
 use crate::layout::Layout;
@@ -151,7 +151,7 @@ fn put_in_place(
             layout.service_name.clone().into(),
         ],
         start: StartType::Auto,
-        recovery: true,
+        restarts_s: AGENT_RESTARTS_S,
     };
     let service = if let Some(service) = existing {
         service.update(&spec)?;
@@ -207,7 +207,8 @@ fn keep(path: &Path, undo: &mut Undo) -> anyhow::Result<()> {
     let path = path.to_owned();
     if path.exists() {
         let aside: PathBuf = path.with_extension("before-install");
-        update::copy_file(&path, &aside)?;
+        update::copy_file(&path, &aside)
+            .with_context(|| format!("could not keep {}", path.display()))?;
         undo.push(move || {
             drop(update::copy_file(&aside, &path).and_then(|_| fs_err::remove_file(&aside)))
         });

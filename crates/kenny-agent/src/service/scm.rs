@@ -81,6 +81,16 @@ fn is(error: &windows_service::Error, code: u32) -> bool {
         if error.raw_os_error().and_then(|raw| u32::try_from(raw).ok()) == Some(code))
 }
 
+/// The restarts of the agent: back within seconds, and slower when it ends again and again.
+pub const AGENT_RESTARTS_S: &[u64] = &[1, 5, 30];
+/// The restarts of the updater, which asks for one itself when it cannot go on just now.
+pub const UPDATER_RESTARTS_S: &[u64] = &[5, 30, 60];
+
+/// How long a service that refuses to be stopped may go on: one that is just starting takes a stop in a moment.
+const HANGING: Duration = Duration::from_secs(3);
+/// When it is asked again.
+const STOP_AGAIN: Duration = Duration::from_millis(100);
+
 /// When a service starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartType {
@@ -107,8 +117,9 @@ pub struct ServiceSpec {
     pub arguments: Vec<OsString>,
     /// When it starts.
     pub start: StartType,
-    /// Whether it is restarted after it ended without being stopped.
-    pub recovery: bool,
+    /// After how many seconds it is restarted when it ended without being stopped: the first time, the second, and
+    /// from then on. Never where there are none.
+    pub restarts_s: &'static [u64],
 }
 
 /// A service's state.
@@ -182,6 +193,9 @@ static WARM: Once = Once::new();
 pub struct Service {
     raw: RawService,
 }
+
+// SAFETY: a handle of the service manager belongs to the process, and every call with it may come from any thread.
+unsafe impl Send for Service {}
 
 impl Scm {
     /// Makes this process's first call to the service manager and keeps its connection open. For the start of a
@@ -282,31 +296,26 @@ impl Service {
     fn describe(&self, spec: &ServiceSpec) -> Result<()> {
         optional("description", self.raw.set_description(&spec.description))?;
         optional("start without delay", self.raw.set_delayed_auto_start(false))?;
-        if spec.recovery {
-            // The agent is gone in milliseconds; 10 s is what Windows gives without this anyway.
-            optional(
-                "preshutdown time",
-                self.raw.set_preshutdown_timeout(Duration::from_secs(10)),
-            )?;
-        }
-        self.set_recovery(spec.recovery)
+        // The agent is gone in milliseconds; 10 s is what Windows gives without this anyway.
+        optional("preshutdown time", self.raw.set_preshutdown_timeout(Duration::from_secs(10)))?;
+        self.set_recovery(spec.restarts_s)
     }
 
-    /// Restarts after an end that nobody asked for: after 1 s, 5 s, and then 30 s each time.
-    pub fn set_recovery(&self, enabled: bool) -> Result<()> {
-        let restart = |seconds| ServiceAction {
+    /// Restarts after an end that nobody asked for: after so many seconds the first time, the second, and from then on
+    /// as the last says. Never where there are none.
+    pub fn set_recovery(&self, restarts_s: &[u64]) -> Result<()> {
+        let restart = |seconds: &u64| ServiceAction {
             action_type: ServiceActionType::Restart,
-            delay: Duration::from_secs(seconds),
+            delay: Duration::from_secs(*seconds),
         };
-        let actions = if enabled { vec![restart(1), restart(5), restart(30)] } else { Vec::new() };
         let actions = ServiceFailureActions {
             reset_period: ServiceFailureResetPeriod::After(Duration::from_secs(24 * 60 * 60)),
             reboot_msg: None,
             command: None,
-            actions: Some(actions),
+            actions: Some(restarts_s.iter().map(restart).collect()),
         };
         optional("recovery", self.raw.update_failure_actions(actions))?;
-        let flag = self.raw.set_failure_actions_on_non_crash_failures(enabled);
+        let flag = self.raw.set_failure_actions_on_non_crash_failures(!restarts_s.is_empty());
         optional("recovery after an end that is no crash", flag)
     }
 
@@ -384,20 +393,22 @@ impl Service {
         self.raw.start::<&str>(&[]).map_err(refused("start the service"))
     }
 
-    /// Stops it and waits until its process is gone; past the limit exactly that process is ended.
+    /// Stops it and waits until its process is gone; past the limit exactly that process is ended. One that hangs on its
+    /// way up takes no stop: it gets [`HANGING`].
     pub fn stop_and_wait(&self, process: Option<Process>, limit: Duration) -> Result<StopOutcome> {
-        // One that is stopped already, or whose process died, refuses: what counts is what follows.
-        if let Err(error) = self.raw.stop() {
-            tracing::debug!(error = %error, "the stop was refused");
-        }
-        let until = Instant::now() + limit;
-        let left = || until.saturating_duration_since(Instant::now());
+        let began = Instant::now();
+        let mut accepted = self.ask_to_stop();
         let Some(process) = process else {
             self.wait_for_state(ServiceState::Stopped, limit)?;
             return Ok(StopOutcome { ended_by_force: false });
         };
-        if process.wait(left()) {
-            return Ok(StopOutcome { ended_by_force: false });
+        loop {
+            let patience = if accepted { limit } else { limit.min(HANGING) };
+            let Some(left) = patience.checked_sub(began.elapsed()) else { break };
+            if process.wait(if accepted { left } else { left.min(STOP_AGAIN) }) {
+                return Ok(StopOutcome { ended_by_force: false });
+            }
+            accepted = accepted || self.ask_to_stop();
         }
         process.terminate().map_err(|source| ScmError::Other {
             attempt: "end the process of a service that does not stop",
@@ -408,6 +419,15 @@ impl Service {
         } else {
             Err(ScmError::Timeout { wanted: "stopped", limit })
         }
+    }
+
+    /// One that is stopped already, or whose process died, refuses too: what counts is what follows.
+    fn ask_to_stop(&self) -> bool {
+        let asked = self.raw.stop();
+        if let Err(error) = &asked {
+            tracing::debug!(error = crate::words(error), "the stop was refused");
+        }
+        asked.is_ok()
     }
 
     /// Waits for a state. A service that stops while another state is awaited ends the wait.

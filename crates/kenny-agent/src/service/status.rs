@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use kenny_core::image;
+use kenny_core::update::{BUDGET, Journal, Quarantined};
 use kenny_proto::UpdateReport;
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::state::AgentState;
-use crate::update;
+use crate::update::{self, Kept, words};
 
 /// What `status --json` prints.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,16 @@ struct Report {
     connected: bool,
     since: Option<jiff::Timestamp>,
     last_error: Option<String>,
+    /// The last update, with each step and its time.
     update: Option<UpdateReport>,
+    /// What is wrong with the journal, where it cannot be used.
+    update_problem: Option<String>,
+    /// The version that the last update replaced, for `rollback`.
+    previous: Option<Kept>,
+    /// Versions that failed on this PC.
+    quarantine: Vec<Quarantined>,
+    /// What the updater's service does; absent where there is none, as when no update is open.
+    updater: Option<&'static str>,
 }
 
 /// Prints the status. Exit code 0 when it runs, 3 when it is not installed, 4 when it does not run.
@@ -65,12 +75,19 @@ pub fn status(args: &StatusArgs) -> ExitCode {
 }
 
 fn look(name: &str) -> anyhow::Result<Option<Report>> {
-    let Some(service) = Scm::connect_to_look()?.open_to_look(name)? else { return Ok(None) };
+    let scm = Scm::connect_to_look()?;
+    let Some(service) = scm.open_to_look(name)? else { return Ok(None) };
     let (status, setup) = (service.status()?, service.config()?);
     let layout = Layout::new(name, setup.image.clone())?;
     let config = Config::load(&layout.config_file);
     let state = AgentState::read(&layout.state_file).ok();
     let current = state.as_ref().filter(|state| Some(state.pid) == status.pid);
+    let updater = scm.open_to_look(&update::updater_service(name))?;
+    let updater = updater.map(|updater| updater.status()).transpose()?;
+    let (journal, update_problem) = match update::journal(&layout) {
+        Ok(journal) => (journal, None),
+        Err(problem) => (None, Some(problem.to_string())),
+    };
     let facts = fs_err::read(&setup.image).ok().and_then(|bytes| image::read_facts(&bytes).ok());
     Ok(Some(Report {
         installed: true,
@@ -90,7 +107,11 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
         connected: current.is_some_and(|state| state.connected),
         since: current.map(|state| state.since),
         last_error: state.and_then(|state| state.last_error).map(|error| error.text),
-        update: update::last_report(&layout),
+        update: journal.as_ref().map(|journal| update::report(&layout, journal)),
+        update_problem,
+        previous: update::kept(&layout),
+        quarantine: journal.as_ref().map_or_else(Vec::new, quarantined),
+        updater: updater.map(|updater| updater.state.as_str()),
     }))
 }
 
@@ -119,18 +140,52 @@ fn in_words(report: &Report) -> String {
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
-    match &report.update {
-        None => lines.push("no update yet".to_owned()),
-        Some(update) => {
-            let why = update.failure.as_ref().map(|failure| format!(": {}", failure.detail));
+    lines.extend(update_in_words(report));
+    lines.join("\n")
+}
+
+fn quarantined(journal: &Journal) -> Vec<Quarantined> {
+    journal.quarantine.entries().to_vec()
+}
+
+fn update_in_words(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (&report.update, &report.update_problem) {
+        (_, Some(problem)) => {
             lines.push(format!(
-                "last update: {} to {}, {}{}",
-                update.from_version,
-                update.version,
-                update.phase,
-                why.unwrap_or_default()
+                "last update: what was written down of it cannot be used: {problem}"
             ));
         }
+        (None, None) => lines.push("no update yet".to_owned()),
+        (Some(update), None) => {
+            let what = if update.rollback { "last update: back" } else { "last update:" };
+            lines.push(format!("{what} from {} to {}", update.from_version, update.version));
+            lines.extend(update.history.iter().map(|at| format!("  {}", words::moment(at))));
+            if let Some(failure) = &update.failure {
+                lines.push(format!("  it did not work out: {}", failure.detail));
+            }
+        }
     }
-    lines.join("\n")
+    if let Some(updater) = report.updater {
+        lines.push(format!("an update is being finished in the background ({updater})"));
+    }
+    if let Some(kept) = &report.previous {
+        let runs = report.installed_version.as_ref() == Some(&kept.version);
+        lines.push(if runs {
+            format!("kept: {}, the same that is installed", kept.version)
+        } else {
+            format!("kept: {} (`kenny-agent rollback` goes back to it)", kept.version)
+        });
+    }
+    lines.extend(report.quarantine.iter().map(|entry| {
+        let times = if entry.failures == 1 { "once" } else { "several times" };
+        let last = words::time(entry.last_at);
+        let next = if entry.failures < BUDGET {
+            "it may be tried again"
+        } else {
+            "it is not tried again before an operator allows it"
+        };
+        format!("{} failed on this PC {times}, last {last}; {next}", entry.version)
+    }));
+    lines
 }

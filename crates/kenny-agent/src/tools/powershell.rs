@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::tools::{PowershellArgs, PowershellResult};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, timeout};
 
+use crate::output::{Capture, decode, tail};
 use crate::platform::{self, ProcessTree, Shell};
 
 /// Bytes kept of each output; the rest is read and dropped, so that the script does not stall.
@@ -16,8 +17,6 @@ const KEPT: usize = 1024 * 1024;
 const DEFAULT_TIMEOUT_S: u64 = 60;
 /// How long output may still come once the script has ended: something it left running can hold the pipe.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much of an unfinished output the error quotes, in characters: the last lines say where it hung.
-const QUOTED: usize = 500;
 
 /// Runs the script.
 pub async fn run(args: PowershellArgs) -> Result<PowershellResult, ToolError> {
@@ -32,8 +31,8 @@ pub async fn run(args: PowershellArgs) -> Result<PowershellResult, ToolError> {
         // A shell that ends early closes the pipe, which ends this task too.
         tokio::spawn(async move { drop(pipe.write_all(&input).await) });
     }
-    let stdout = Capture::start(child.stdout.take());
-    let stderr = Capture::start(child.stderr.take());
+    let stdout = Capture::start(child.stdout.take(), KEPT);
+    let stderr = Capture::start(child.stderr.take(), KEPT);
     let Ok(status) = timeout(limit, child.wait()).await else {
         tree.kill();
         let until = Instant::now() + LINGER;
@@ -62,75 +61,8 @@ pub async fn run(args: PowershellArgs) -> Result<PowershellResult, ToolError> {
     })
 }
 
-/// Output as text, line by line: UTF-8 where it is, else the console's code page, as programs use it that do not
-/// heed the one that was asked for. Nothing that a program writes makes the rest unreadable.
-fn decode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        match std::str::from_utf8(line) {
-            Ok(line) => text.push_str(line),
-            // Only the last character is cut off, by the bound on the output.
-            Err(error) if error.error_len().is_none() => {
-                text.push_str(&String::from_utf8_lossy(line));
-            }
-            Err(_) => text.push_str(&platform::decode_console(line)),
-        }
-    }
-    text
-}
-
-/// The end of what was said, when something was.
-fn tail(said: &str) -> Option<&str> {
-    let said = said.trim();
-    let start = said.char_indices().rev().nth(QUOTED - 1).map_or(0, |(index, _)| index);
-    (!said.is_empty()).then_some(&said[start..])
-}
-
-#[derive(Default)]
-struct Captured {
-    bytes: Vec<u8>,
-    truncated: bool,
-}
-
-struct Capture {
-    captured: std::sync::Arc<std::sync::Mutex<Captured>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Capture {
-    fn start(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
-        let captured = std::sync::Arc::new(std::sync::Mutex::new(Captured::default()));
-        let shared = std::sync::Arc::clone(&captured);
-        let task = tokio::spawn(async move {
-            let Some(mut pipe) = pipe else { return };
-            let mut buffer = vec![0; 16 * 1024];
-            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                let mut captured = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let keep = read.min(KEPT - captured.bytes.len());
-                captured.bytes.extend_from_slice(&buffer[..keep]);
-                captured.truncated |= keep < read;
-            }
-        });
-        Self { captured, task }
-    }
-
-    async fn finish(mut self, until: Instant) -> Captured {
-        if timeout_at(until, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
-        std::mem::take(
-            &mut *self.captured.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
-    }
-}
-
-impl Drop for Capture {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 
@@ -166,8 +98,10 @@ mod tests {
         assert!(error.message.contains("output ended with: step 7"), "{}", error.message);
         assert!(error.message.contains("errors ended with: waiting"), "{}", error.message);
         let pid = fs_err::read_to_string(pid_file).unwrap();
-        let stat = fs_err::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+        let stat = format!("/proc/{}/stat", pid.trim());
+        while fs_err::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
@@ -179,25 +113,5 @@ mod tests {
     #[tokio::test]
     async fn a_script_without_input_reads_an_empty_one() {
         assert_eq!(sh("cat; echo end", 30).await.unwrap().stdout, "end\n");
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_cost_at_most_their_own_line() {
-        assert_eq!(decode("gr\u{fc}\u{df}e\n".as_bytes()), "gr\u{fc}\u{df}e\n");
-        let mixed = decode(b"one\n\xff\xfe?\n\xc3\xbc\n");
-        let lines: Vec<&str> = mixed.lines().collect();
-        assert_eq!((lines[0], lines[2]), ("one", "\u{fc}"));
-        assert!(lines[1].ends_with('?'));
-        // Cut in the middle of a character.
-        assert_eq!(decode(b"\xc3\xbc\xc3"), "\u{fc}\u{fffd}");
-    }
-
-    #[test]
-    fn the_tail_is_the_end_and_cuts_no_character() {
-        assert_eq!(tail(" \n"), None);
-        assert_eq!(tail("short\n"), Some("short"));
-        let long = "\u{fc}".repeat(QUOTED) + "end";
-        assert_eq!(tail(&long).unwrap().chars().count(), QUOTED);
-        assert!(tail(&long).unwrap().ends_with("end"));
     }
 }

@@ -43,7 +43,9 @@ async fn pair() -> Pair {
     let config = identity.over(None).unwrap();
     let layout = Layout::with_state_dir("test", "/nowhere/kenny-agent".into(), "/nowhere".into());
     let outbox = Outbox::default();
-    let driver = Driver::new(layout, config.clone(), Mode::Foreground, outbox.clone());
+    let (stop, stopping) = watch::channel(false);
+    let driver =
+        Driver::new(layout, config.clone(), Mode::Foreground, outbox.clone(), stopping.clone());
     let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
     let dispatcher = Arc::new(Dispatcher::new(toolbox, driver));
     let meta = Meta {
@@ -57,7 +59,6 @@ async fn pair() -> Pair {
         update: None,
     };
     let register = Register { agent_id: config.agent_id, token: config.token, meta };
-    let (stop, stopping) = watch::channel(false);
     let (times, accepted) = watch::channel(0);
     let pushes = outbox.clone();
     let session = tokio::spawn(async move {

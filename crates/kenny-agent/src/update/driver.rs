@@ -1,29 +1,39 @@
-//! The agent's half of an update: gate, download, verification, staging, answer.
+//! The agent's half of updates, as requests and its own start ask for it: whether one may begin, who waits for it, and
+//! when the updater gets the word. How it is carried out is the engine's business.
+
+mod at_start;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kenny_core::update::{self, AtStart, Effect, Event, Journal};
-use kenny_proto::frames::ErrorCode;
-use kenny_proto::frames::ToolError;
-use kenny_proto::tools::{UpdateArgs, UpdateStaged};
+use kenny_core::image;
+use kenny_core::update::{
+    Asked, Effect, File, Host as _, Journal, JournalProblem, Quarantine, Source, Wanted, stage,
+};
+use kenny_proto::frames::{ErrorCode, ToolError};
+use kenny_proto::tools::{RollbackArgs, UpdateArgs, UpdateStaged};
 use kenny_proto::update::Failure;
-use kenny_proto::{FailureKind, Sha256Digest, UpdateId};
+use kenny_proto::{FailureKind, Phase, Sha256Digest, UpdateId, UpdateReport};
 use semver::Version;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, watch};
 
-use super::download::{self, Staging};
-use super::files::{self, Expected, fail};
+use super::files::{self, fail};
 use super::gate::Gate;
-use super::{JournalError, JournalFile, reporter, updater};
+use super::host::{Pc, Role};
+use super::life::Life;
+use super::lock::Lock;
+use super::places::Places;
+use super::reporter::{self, ToServer};
+use super::{JournalFile, updater};
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::run::Mode;
 use crate::tunnel::Outbox;
 
-/// Progress goes to the server at most this often (update-guarantees).
-const PROGRESS: Duration = Duration::from_secs(1);
+/// How long a request waits for another process of this PC that prepares an update: settling takes milliseconds.
+const LOCKED: Duration = Duration::from_secs(5);
 
 /// The agent's hand in updates; cheap to clone.
 #[derive(Clone)]
@@ -36,33 +46,93 @@ struct Shared {
     config: Config,
     mode: Mode,
     outbox: Outbox,
+    stop: watch::Receiver<bool>,
     journal: JournalFile,
+    running_sha256: OnceCell<Sha256Digest>,
+    /// True once the agent's start has made up its mind about an update that was open.
+    settled: watch::Sender<bool>,
     running: Mutex<Option<Running>>,
+    registered: Mutex<Option<(UpdateId, Phase)>>,
     following: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
-type Answer = Result<UpdateStaged, ToolError>;
+/// What a request comes to; what is staged goes on once nobody holds its [`AfterReply`] any more.
+type Answer = Result<(UpdateStaged, Option<AfterReply>), ToolError>;
 
+/// An update that is being prepared.
 struct Running {
-    version: Version,
-    sha256: Sha256Digest,
+    key: Key,
     answer: watch::Receiver<Option<Answer>>,
 }
 
-/// Gives the updater the word once the answer has left, or cannot leave any more.
-#[derive(Debug)]
+/// What makes two requests the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    Update(Version, Sha256Digest),
+    Rollback,
+}
+
+impl Key {
+    fn of(journal: &Journal) -> Self {
+        if journal.is_rollback() {
+            Self::Rollback
+        } else {
+            Self::Update(journal.version.clone(), journal.sha256)
+        }
+    }
+
+    fn in_words(&self) -> String {
+        match self {
+            Self::Update(version, _) => format!("an update to {version}"),
+            Self::Rollback => "a rollback".to_owned(),
+        }
+    }
+}
+
+/// The only update that is being prepared: nobody else begins one before this is dropped.
+struct Slot {
+    driver: Driver,
+    answer: watch::Sender<Option<Answer>>,
+}
+
+impl Slot {
+    fn answer(self, answer: &Answer) {
+        let Self { driver, answer: sender } = &self;
+        lock(&driver.shared.running).take();
+        sender.send_replace(Some(answer.clone()));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        lock(&self.driver.shared.running).take();
+    }
+}
+
+/// Gives the updater the word once every answer has left, or cannot leave any more.
+#[derive(Debug, Clone)]
 pub struct AfterReply {
+    _word: Arc<Word>,
+}
+
+#[derive(Debug)]
+struct Word {
     layout: Layout,
 }
 
 impl AfterReply {
+    /// For the update that is staged in this installation.
+    pub fn new(layout: Layout) -> Self {
+        Self { _word: Arc::new(Word { layout }) }
+    }
+
     /// The answer was flushed to the socket.
     pub fn reply_was_flushed(self) {
         drop(self);
     }
 }
 
-impl Drop for AfterReply {
+impl Drop for Word {
     fn drop(&mut self) {
         if let Err(error) = updater::release(&self.layout) {
             // The updater goes on by itself after its own timeout.
@@ -71,73 +141,103 @@ impl Drop for AfterReply {
     }
 }
 
+/// What is wanted.
+struct Wish {
+    key: Key,
+    update_id: UpdateId,
+    /// The server's name for it was given, so it waits for news under that name.
+    is_named: bool,
+    what: What,
+}
+
+enum What {
+    Download { version: Version, sha256: Sha256Digest, url: String, asked: Asked },
+    Previous,
+}
+
+/// Why an update was not begun or not staged.
+enum NotStaged {
+    /// It was not begun.
+    Refused(ToolError),
+    /// It was not begun, for a reason that the server counts.
+    RefusedFor(Version, Failure),
+    /// It was begun, and is closed.
+    Failed(Failure),
+}
+
+impl From<ToolError> for NotStaged {
+    fn from(error: ToolError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 impl Driver {
-    /// The driver of one agent.
-    pub fn new(layout: Layout, config: Config, mode: Mode, outbox: Outbox) -> Self {
+    /// The driver of one agent. `stop` becomes true when the agent has to end.
+    pub fn new(
+        layout: Layout,
+        config: Config,
+        mode: Mode,
+        outbox: Outbox,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let journal = JournalFile::new(&layout.journal_file);
         let shared = Shared {
             layout,
             config,
             mode,
             outbox,
+            stop,
             journal,
+            running_sha256: OnceCell::new(),
+            settled: watch::Sender::new(mode != Mode::Service),
             running: Mutex::new(None),
+            registered: Mutex::new(None),
             following: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Settles what an interruption left. Called once, at the agent's start as a service.
-    pub fn settle(&self) {
+    /// Digest of the executable that runs: of the file as it was at the start.
+    pub async fn running_sha256(&self) -> Result<Sha256Digest, ToolError> {
+        let read = async || {
+            let executable = std::env::current_exe().map_err(|error| error.to_string())?;
+            tokio::task::spawn_blocking(move || files::sha256_of_file(&executable))
+                .await
+                .map_err(|error| error.to_string())
+                .and_then(|digest| digest.map_err(|error| error.to_string()))
+        };
+        self.shared.running_sha256.get_or_try_init(read).await.copied().map_err(|error| {
+            let words = format!("the agent's own executable cannot be read: {error}");
+            ToolError::new(ErrorCode::ExecFailed, words)
+        })
+    }
+
+    /// What `register` says of the last update.
+    pub fn report(&self) -> Option<UpdateReport> {
+        if self.shared.mode != Mode::Service {
+            return None;
+        }
+        let report = super::last_report(&self.shared.layout);
+        *lock(&self.shared.registered) =
+            report.as_ref().map(|report| (report.update_id, report.phase));
+        report
+    }
+
+    /// A session was accepted: what is open, or was closed since `register`, is reported from now on.
+    pub fn on_accepted(&self) {
         if self.shared.mode != Mode::Service {
             return;
         }
-        let journal = match self.shared.journal.read() {
-            Ok(Some(journal)) => journal,
-            Ok(None) => return,
-            Err(error @ JournalError::Damaged { .. }) => {
-                tracing::error!(error = %error, "the last update cannot be told");
-                if let Err(error) = self.shared.journal.set_aside() {
-                    tracing::error!(error = %error, "the damaged journal cannot be set aside");
-                }
-                return;
+        let Ok(Some(journal)) = self.shared.journal.read() else { return };
+        let said = *lock(&self.shared.registered);
+        if !journal.is_open() {
+            if said != Some((journal.update_id, journal.phase())) {
+                self.shared.outbox.push(reporter::status(&journal, None, None));
             }
-            Err(error) => {
-                tracing::error!(error = %error, "the last update cannot be told");
-                return;
-            }
-        };
-        match update::at_agent_start(&journal) {
-            AtStart::Nothing => {}
-            AtStart::CloseInterrupted => {
-                let detail = format!("the agent was restarted while {}", journal.step);
-                let failure = fail(FailureKind::Interrupted, detail);
-                match update::step(&journal, Event::Failed(failure), Timestamp::now()) {
-                    Ok((closed, _)) => {
-                        updater::remove(&self.shared.layout);
-                        self.write_or_log(&closed);
-                    }
-                    Err(defect) => {
-                        tracing::error!(error = %defect, "an open update cannot be closed");
-                    }
-                }
-            }
-            AtStart::EnsureUpdater => {
-                if let Err(error) = updater::ensure_running(&self.shared.layout) {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "an update is open and its updater cannot be started"
-                    );
-                }
-            }
+            return;
         }
-    }
-
-    /// A session was accepted: what is open, or was closed a moment ago, is reported from now on.
-    pub fn on_accepted(&self) {
-        let open = matches!(self.shared.journal.read(), Ok(Some(journal)) if journal.is_open());
-        let mine = lock(&self.shared.running).is_some();
-        if self.shared.mode != Mode::Service || !open || mine {
+        if lock(&self.shared.running).is_some() {
+            // It reports itself.
             return;
         }
         let follow = reporter::follow(self.shared.journal.clone(), self.shared.outbox.clone());
@@ -147,270 +247,259 @@ impl Driver {
     }
 
     /// Carries out `agent.update` up to the answer. The same request again joins the one that runs.
-    pub async fn handle(
-        &self,
-        args: UpdateArgs,
-    ) -> Result<(UpdateStaged, Option<AfterReply>), ToolError> {
-        if self.shared.mode != Mode::Service {
-            let words = "this agent runs in the foreground; only an agent that is installed as a Windows service updates itself";
-            return Err(ToolError::new(ErrorCode::Unsupported, words));
-        }
-        let gate =
-            Gate::new(&self.shared.config.server, &self.shared.config.update.allowed_origins);
-        gate.check(&args.url)
+    pub async fn update(&self, args: UpdateArgs) -> Answer {
+        self.as_a_service("updates itself")?;
+        Gate::new(&self.shared.config.server, &self.shared.config.update.allowed_origins)
+            .check(&args.url)
             .map_err(|refused| ToolError::new(ErrorCode::BadArgs, refused.to_string()))?;
         if args.deadline.is_some_and(|deadline| deadline < Timestamp::now()) {
             let words = "`deadline` has passed; nothing was changed";
             return Err(ToolError::new(ErrorCode::BadArgs, words));
         }
-        if let Some(joined) = self.join(&args)? {
-            return Ok((joined.await?, None));
+        let asked = match (args.allow_quarantined, args.update_id) {
+            (true, _) => Asked::Knowingly,
+            (false, Some(_)) => Asked::ByCountingServer,
+            (false, None) => Asked::BySimpleServer,
+        };
+        self.begin(Wish {
+            key: Key::Update(args.version.clone(), args.sha256),
+            update_id: args.update_id.unwrap_or_else(UpdateId::random),
+            is_named: args.update_id.is_some(),
+            what: What::Download {
+                version: args.version,
+                sha256: args.sha256,
+                url: args.url,
+                asked,
+            },
+        })
+        .await
+    }
+
+    /// Carries out `agent.rollback` up to the answer.
+    pub async fn rollback(&self, args: RollbackArgs) -> Answer {
+        self.as_a_service("goes back to its previous version")?;
+        self.begin(Wish {
+            key: Key::Rollback,
+            update_id: args.update_id.unwrap_or_else(UpdateId::random),
+            is_named: args.update_id.is_some(),
+            what: What::Previous,
+        })
+        .await
+    }
+
+    fn as_a_service(&self, does: &str) -> Result<(), ToolError> {
+        if self.shared.mode == Mode::Service {
+            return Ok(());
         }
-        let running_sha256 = self.running_sha256().await?;
-        let running_version: Version =
-            crate::VERSION.parse().expect("the build script stamps a semantic version");
-        if args.version == running_version {
-            if args.sha256 == running_sha256 {
-                return Ok((UpdateStaged { ok: true, staged_version: args.version }, None));
-            }
-            let words = format!(
-                "`version` {running_version} runs already, with SHA-256 {running_sha256}; other bytes need another version"
-            );
-            return Err(ToolError::new(ErrorCode::BadArgs, words));
-        }
-        if let Ok(Some(open)) = self.shared.journal.read()
-            && open.is_open()
-        {
-            let words = format!("an update to {} is still open: {}", open.version, open.step);
-            return Err(ToolError::new(ErrorCode::ExecFailed, words));
-        }
-        let (answer, receiver) = watch::channel(None);
-        *lock(&self.shared.running) =
-            Some(Running { version: args.version.clone(), sha256: args.sha256, answer: receiver });
+        let words = format!(
+            "this agent runs in the foreground; only an agent that is installed as a Windows service {does}"
+        );
+        Err(ToolError::new(ErrorCode::Unsupported, words))
+    }
+
+    async fn begin(&self, wish: Wish) -> Answer {
+        // What the start takes up again is joined, not refused.
+        let mut settled = self.shared.settled.subscribe();
+        drop(settled.wait_for(|settled| *settled).await);
+        let slot = match self.take_slot(&wish.key)? {
+            Taken::Mine(slot) => slot,
+            Taken::Running(answer) => return joined(answer).await,
+        };
         // On a task of its own: the update goes on when the connection that asked for it ends.
         let this = self.clone();
         let work = tokio::spawn(async move {
-            let outcome = this.carry_out(args, gate, (running_version, running_sha256)).await;
-            *lock(&this.shared.running) = None;
-            let outcome = outcome.map_err(|failure| {
-                ToolError::new(
-                    ErrorCode::ExecFailed,
-                    format!("{}: {}", failure.kind, failure.detail),
-                )
-            });
-            // Nobody may wait any more: the connection can be gone.
-            drop(answer.send(Some(outcome.clone())));
-            outcome
+            let answer = this.carry_out(wish).await;
+            slot.answer(&answer);
+            answer
         });
-        let staged = work
-            .await
-            .map_err(|_| ToolError::new(ErrorCode::Internal, "the update ended unexpectedly"))??;
-        Ok((staged, Some(AfterReply { layout: self.shared.layout.clone() })))
+        work.await.unwrap_or_else(|_| Err(unexpected_end()))
     }
 
-    fn join(
-        &self,
-        args: &UpdateArgs,
-    ) -> Result<Option<impl Future<Output = Answer> + use<>>, ToolError> {
-        let running = lock(&self.shared.running);
-        let Some(running) = running.as_ref() else { return Ok(None) };
-        if (&running.version, running.sha256) != (&args.version, args.sha256) {
-            let words = format!("an update to {} is running; one at a time", running.version);
-            return Err(ToolError::new(ErrorCode::ExecFailed, words));
-        }
-        let mut answer = running.answer.clone();
-        Ok(Some(async move {
-            let answer = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
-            answer.ok().flatten().unwrap_or_else(|| {
-                Err(ToolError::new(ErrorCode::Internal, "the update ended unexpectedly"))
-            })
-        }))
-    }
-
-    async fn running_sha256(&self) -> Result<Sha256Digest, ToolError> {
-        let executable = self.shared.layout.executable.clone();
-        tokio::task::spawn_blocking(move || files::sha256_of_file(&executable))
-            .await
-            .map_err(|error| error.to_string())
-            .and_then(|digest| digest.map_err(|error| error.to_string()))
-            .map_err(|error| {
-                let words = format!("the agent's own executable cannot be read: {error}");
-                ToolError::new(ErrorCode::ExecFailed, words)
-            })
-    }
-
-    async fn carry_out(
-        &self,
-        args: UpdateArgs,
-        gate: Gate,
-        from: (Version, Sha256Digest),
-    ) -> Result<UpdateStaged, Failure> {
-        let update_id = args.update_id.unwrap_or_else(UpdateId::random);
-        tracing::info!(update.id = %update_id, version = %args.version, "the update begins");
-        let to = (args.version.clone(), args.sha256);
-        let mut journal =
-            Journal::accepted(update_id, from, to, args.url.clone(), Timestamp::now());
-        self.write(&journal)?;
-        self.shared.outbox.push(reporter::status(&journal, None, None));
-        let mut event = Event::Begun;
-        loop {
-            let failed =
-                if let Event::Failed(failure) = &event { Some(failure.clone()) } else { None };
-            let (next, effect) = update::step(&journal, event, Timestamp::now())
-                .map_err(|defect| fail(FailureKind::Other, defect.to_string()))?;
-            if let Some(failure) = failed {
-                self.clean_up(&next, &failure);
-                return Err(failure);
+    /// The slot, or the answer to come of the same request; an error where another one has it.
+    fn take_slot(&self, key: &Key) -> Result<Taken, ToolError> {
+        let mut running = lock(&self.shared.running);
+        match running.as_ref() {
+            Some(running) if running.key == *key => Ok(Taken::Running(running.answer.clone())),
+            Some(running) => {
+                let words = format!("{} is running; one at a time", running.key.in_words());
+                Err(ToolError::new(ErrorCode::ExecFailed, words))
             }
-            journal = next;
-            if let Err(failure) = self.write(&journal) {
-                event = Event::Failed(failure);
-                continue;
+            None => {
+                let (sender, answer) = watch::channel(None);
+                *running = Some(Running { key: key.clone(), answer });
+                Ok(Taken::Mine(Slot { driver: self.clone(), answer: sender }))
             }
-            self.shared.outbox.push(reporter::status(&journal, None, None));
-            event = match effect {
-                Effect::Download => self.download(&journal, &gate).await,
-                Effect::Verify => self.verify(&journal).await,
-                Effect::StartUpdater => self.start_updater(&journal).await,
-                Effect::Reply => {
-                    return Ok(UpdateStaged { ok: true, staged_version: journal.version });
-                }
-                Effect::Stop
-                | Effect::Replace
-                | Effect::Start
-                | Effect::Watch
-                | Effect::Restore
-                | Effect::Revive
-                | Effect::CleanUp => {
-                    let words = format!("{effect:?} is not the agent's to do");
-                    Event::Failed(fail(FailureKind::Other, words))
-                }
-            };
         }
     }
 
-    async fn download(&self, journal: &Journal, gate: &Gate) -> Event {
-        let url = match gate.check(&journal.url) {
-            Ok(url) => url,
-            Err(refused) => {
-                return Event::Failed(fail(FailureKind::UrlRefused, refused.to_string()));
-            }
-        };
-        let room = crate::platform::free_bytes(&self.shared.layout.install_dir);
-        if let Ok(free) = room
-            && free < MIN_ROOM
+    async fn carry_out(&self, wish: Wish) -> Answer {
+        let running_sha256 = self.running_sha256().await?;
+        if let What::Download { version, sha256, .. } = &wish.what
+            && *version == running_version()
         {
-            let detail = format!(
-                "the disk has {} MiB left, an update needs at least {}; free some and try again",
-                free / MIB,
-                MIN_ROOM / MIB
+            if *sha256 == running_sha256 {
+                // Nothing is staged, so there is no updater to be given the word.
+                return Ok((UpdateStaged { ok: true, staged_version: version.clone() }, None));
+            }
+            let words = format!(
+                "`version` {version} runs already, with SHA-256 {running_sha256}; other bytes need another version"
             );
-            return Event::Failed(fail(FailureKind::Disk, detail));
+            return Err(ToolError::new(ErrorCode::BadArgs, words));
         }
-        let client = crate::tunnel::tls_config(&self.shared.config)
-            .map_err(|error| format!("{error:#}"))
-            .and_then(|tls| download::client(gate, tls).map_err(|error| error.to_string()));
-        let client = match client {
-            Ok(client) => client,
-            Err(error) => return Event::Failed(fail(FailureKind::Download, error)),
+        let (update_id, is_named) = (wish.update_id, wish.is_named);
+        let (this, mut host) = (self.clone(), self.host());
+        let work = move || this.stage(&mut host, wish, (running_version(), running_sha256));
+        let staged = tokio::task::spawn_blocking(work).await.map_err(|_| unexpected_end())?;
+        match staged {
+            Ok(journal) => Ok(self.staged(journal)),
+            Err(NotStaged::Refused(error)) => Err(error),
+            Err(NotStaged::RefusedFor(version, failure)) => {
+                tracing::warn!(update.id = %update_id, kind = %failure.kind, "{}", failure.detail);
+                if is_named {
+                    let frame = reporter::refused(update_id, version, failure.clone());
+                    self.shared.outbox.push(frame);
+                }
+                Err(in_words(&failure))
+            }
+            Err(NotStaged::Failed(failure)) => Err(in_words(&failure)),
+        }
+    }
+
+    fn staged(&self, journal: Journal) -> (UpdateStaged, Option<AfterReply>) {
+        let staged = UpdateStaged { ok: true, staged_version: journal.version };
+        (staged, Some(AfterReply::new(self.shared.layout.clone())))
+    }
+
+    /// Blocks until the update is staged or over.
+    fn stage(
+        &self,
+        host: &mut Pc,
+        wish: Wish,
+        from: (Version, Sha256Digest),
+    ) -> Result<Journal, NotStaged> {
+        let _staging = self.staging_lock(LOCKED)?;
+        let quarantine = free_journal(host)?;
+        let (version, sha256, source) = match wish.what {
+            What::Download { version, sha256, url, asked } => {
+                if let Err(failure) = quarantine.check(sha256, asked, Timestamp::now()) {
+                    return Err(NotStaged::RefusedFor(version, failure));
+                }
+                (version, sha256, Source::Download { url })
+            }
+            What::Previous => match previous(&self.shared.layout, from.1) {
+                Ok((version, sha256)) => (version, sha256, Source::Previous {}),
+                Err(failure) => return Err(NotStaged::RefusedFor(from.0, failure)),
+            },
         };
-        let staging = self.staging(journal);
-        let mut last: Option<Instant> = None;
-        let progress = |bytes: u64, total: Option<u64>| {
-            if last.is_some_and(|last| last.elapsed() < PROGRESS) {
-                return;
-            }
-            last = Some(Instant::now());
-            let percent = total
-                .filter(|total| *total > 0)
-                .and_then(|total| u8::try_from(bytes.saturating_mul(100) / total).ok());
-            self.shared.outbox.push(reporter::status(
-                journal,
-                percent,
-                Some(format!("{bytes} bytes")),
-            ));
-        };
-        match download::fetch(&client, &url, &staging, progress).await {
-            Ok(()) => Event::Downloaded,
-            Err(failure) => Event::Failed(failure),
+        let wanted = Wanted { update_id: wish.update_id, version, sha256, source };
+        let journal = Journal::accepted(wanted, from, quarantine, Timestamp::now());
+        host.changed(&journal);
+        stage(host, journal, Effect::Download).map_err(NotStaged::Failed)
+    }
+
+    fn staging_lock(&self, limit: Duration) -> Result<Lock, ToolError> {
+        let until = Instant::now() + limit;
+        loop {
+            let refused = match Lock::take(&self.shared.layout.staging_lock()) {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+                Ok(None) => "another program on this PC prepares an update just now".to_owned(),
+                Err(error) => format!("an update cannot be prepared: {error}"),
+            };
+            return Err(ToolError::new(ErrorCode::ExecFailed, refused));
         }
     }
 
-    async fn verify(&self, journal: &Journal) -> Event {
-        let path = self.staging(journal).candidate();
-        let expected = expected(journal);
-        let verified = tokio::task::spawn_blocking(move || files::verify(&path, &expected)).await;
-        match verified {
-            Ok(Ok(_candidate)) => Event::Verified,
-            Ok(Err(failure)) => {
-                // Bytes that are wrong once are wrong for ever: the next try begins afresh.
-                self.staging(journal).clear();
-                Event::Failed(failure)
-            }
-            Err(panic) => Event::Failed(fail(FailureKind::Other, panic.to_string())),
+    fn host(&self) -> Pc {
+        let Shared { layout, config, outbox, stop, .. } = &*self.shared;
+        let life = Life::of_agent(Handle::current(), stop.clone());
+        let listener = Box::new(ToServer(outbox.clone()));
+        Pc::new(layout.clone(), Some(config.clone()), life, listener, Role::Agent)
+    }
+}
+
+enum Taken {
+    Mine(Slot),
+    Running(watch::Receiver<Option<Answer>>),
+}
+
+async fn joined(mut answer: watch::Receiver<Option<Answer>>) -> Answer {
+    let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+    answer.unwrap_or_else(|| Err(unexpected_end()))
+}
+
+fn unexpected_end() -> ToolError {
+    ToolError::new(ErrorCode::Internal, "the update ended unexpectedly")
+}
+
+fn in_words(failure: &Failure) -> ToolError {
+    ToolError::new(ErrorCode::ExecFailed, format!("{}: {}", failure.kind, failure.detail))
+}
+
+fn running_version() -> Version {
+    crate::VERSION.parse().expect("the build script stamps a semantic version")
+}
+
+/// What is in quarantine here, where no update is open; else why another one may not begin.
+pub(super) fn free_journal(host: &mut Pc) -> Result<Quarantine, ToolError> {
+    let refuse = |words: String| Err(ToolError::new(ErrorCode::ExecFailed, words));
+    match host.read_journal() {
+        Ok(None) => Ok(Quarantine::default()),
+        Ok(Some(open)) if open.is_open() => {
+            let what = Key::of(&open).in_words();
+            refuse(format!("{what} is still open: {}", open.step))
         }
-    }
-
-    async fn start_updater(&self, journal: &Journal) -> Event {
-        let layout = self.shared.layout.clone();
-        let running = journal.from_sha256;
-        let started = tokio::task::spawn_blocking(move || updater::start(&layout, running)).await;
-        match started {
-            Ok(Ok(())) => Event::UpdaterReady,
-            Ok(Err(error)) => {
-                let detail = format!("the updater could not be started: {error:#}");
-                Event::Failed(fail(FailureKind::Updater, detail))
-            }
-            Err(panic) => Event::Failed(fail(FailureKind::Other, panic.to_string())),
+        Ok(Some(closed)) => Ok(closed.quarantine),
+        Err(JournalProblem::Unreadable(why)) => {
+            refuse(format!("the journal of updates cannot be read: {why}"))
         }
-    }
-
-    fn clean_up(&self, closed: &Journal, failure: &Failure) {
-        tracing::error!(
-            update.id = %closed.update_id,
-            kind = %failure.kind,
-            "the update to {} ended before anything was changed: {}",
-            closed.version,
-            failure.detail
-        );
-        updater::remove(&self.shared.layout);
-        self.write_or_log(closed);
-        self.shared.outbox.push(reporter::status(closed, None, None));
-    }
-
-    fn staging(&self, journal: &Journal) -> Staging {
-        Staging::new(&self.shared.layout.update_dir, journal.sha256)
-    }
-
-    fn write(&self, journal: &Journal) -> Result<(), Failure> {
-        self.shared
-            .journal
-            .write(journal)
-            .map_err(|error| fail(FailureKind::Disk, crate::words(&error)))
-    }
-
-    fn write_or_log(&self, journal: &Journal) {
-        if let Err(error) = self.shared.journal.write(journal) {
-            tracing::error!(error = %error, "the outcome of the update cannot be written down");
+        Err(problem @ (JournalProblem::Damaged(_) | JournalProblem::Newer(_))) => {
+            tracing::warn!("the journal of the last update is set aside: {problem}");
+            match host.set_journal_aside() {
+                Ok(()) => Ok(Quarantine::default()),
+                Err(error) => refuse(error.words),
+            }
         }
     }
 }
 
-const MIB: u64 = 1024 * 1024;
-/// Room without which an update is not begun: the 64 MiB of update-guarantees and twice an agent of the 8 MiB
-/// that a release may have.
-const MIN_ROOM: u64 = 80 * MIB;
+/// Version and digest of the kept version, where there is one to go back to from `active`.
+pub(super) fn previous(
+    layout: &Layout,
+    active: Sha256Digest,
+) -> Result<(Version, Sha256Digest), Failure> {
+    let none = |why: String| {
+        fail(FailureKind::NoPrevious, format!("there is no version to go back to: {why}"))
+    };
+    let path = Places::new(layout.clone()).path(File::Previous);
+    let bytes = path
+        .ok_or_else(|| none("it has no place".to_owned()))
+        .and_then(|path| fs_err::read(&path).map_err(|error| none(kept_problem(&error))))?;
+    let facts = image::read_facts(&bytes)
+        .map_err(|error| none(format!("what was kept is no agent: {error}")))?;
+    let sha256 = files::sha256_of(&bytes);
+    if sha256 == active {
+        return Err(none(format!("the kept version, {}, is the one that runs", facts.version)));
+    }
+    Ok((facts.version, sha256))
+}
 
-/// What the candidate of this journal must be on this PC.
-pub fn expected(journal: &Journal) -> Expected {
-    Expected {
-        sha256: journal.sha256,
-        version: journal.version.clone(),
-        os: crate::platform::OS,
-        arch: crate::platform::native_arch(),
+fn kept_problem(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "this PC has kept none".to_owned()
+    } else {
+        format!("what was kept cannot be read: {error}")
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+#[path = "driver_tests.rs"]
+mod tests;

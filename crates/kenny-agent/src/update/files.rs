@@ -1,5 +1,8 @@
-//! Files of an update: hashing, copying, replacing, and the proof that a candidate was verified.
+//! Files of an update: hashing, copying, replacing, and the proof that an executable was verified.
+//!
+//! By `std::fs`: the engine decides by the system's number of an error, which `fs_err` hides. Whoever calls adds the path.
 
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +14,9 @@ use semver::Version;
 
 pub use crate::platform::replace_file as replace;
 
+/// Few calls, and it stays in the cache.
+const BUFFER: usize = 256 * 1024;
+
 /// Digest of bytes in memory.
 pub fn sha256_of(bytes: &[u8]) -> Sha256Digest {
     to_digest(&digest::digest(&digest::SHA256, bytes))
@@ -18,13 +24,12 @@ pub fn sha256_of(bytes: &[u8]) -> Sha256Digest {
 
 /// Digest of a file as it lies on disk.
 pub fn sha256_of_file(path: &Path) -> io::Result<Sha256Digest> {
-    sha256_of_reader(fs_err::File::open(path)?)
+    sha256_of_reader(File::open(path)?)
 }
 
 fn sha256_of_reader(mut file: impl Read) -> io::Result<Sha256Digest> {
     let mut context = digest::Context::new(&digest::SHA256);
-    // 256 KiB: few calls, and the buffer stays in the cache.
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; BUFFER];
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
@@ -42,38 +47,77 @@ fn to_digest(digest: &digest::Digest) -> Sha256Digest {
 /// what was copied.
 pub fn copy(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
     let beside = to.with_extension("exe.new");
-    let mut source = fs_err::File::open(from)?;
-    let mut target = fs_err::File::create(&beside)?;
+    let digest = copy_bytes(from, &beside)?;
+    flush(&beside)?;
+    replace(&beside, to)?;
+    Ok(digest)
+}
+
+/// Copies bytes into a file, which is on the disk only once it was flushed. Returns the digest of what was copied.
+pub fn copy_bytes(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
+    let mut source = File::open(from)?;
+    let mut target = File::create(to)?;
     let mut context = digest::Context::new(&digest::SHA256);
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; BUFFER];
     loop {
         let read = source.read(&mut buffer)?;
         if read == 0 {
-            break;
+            return Ok(to_digest(&context.finish()));
         }
         context.update(&buffer[..read]);
         target.write_all(&buffer[..read])?;
     }
-    target.sync_all()?;
-    drop(target);
-    replace(&beside, to)?;
-    Ok(to_digest(&context.finish()))
 }
 
-/// A candidate whose bytes, platform and version were checked. Only [`verify`] makes one, and only one of
-/// these can be staged or swapped in.
+/// Brings a file's bytes to the disk.
+pub fn flush(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.sync_all()
+}
+
+/// Writes a small file so that a power cut leaves the old content or the new: beside it, flushed, then renamed.
+pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let create = || File::create(&beside);
+    let mut file = match (create(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            create()?
+        }
+        (created, _) => created?,
+    };
+    file.write_all(content)?;
+    file.sync_all()?;
+    drop(file);
+    replace(&beside, path)
+}
+
+/// Removes a file; one that is not there is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// An executable whose bytes were checked. Only [`verify`] and [`verify_digest`] make one, and only one of these goes
+/// to the active path.
 #[derive(Debug)]
-pub struct VerifiedCandidate {
+pub struct Verified {
     path: PathBuf,
     /// Kept open so that nobody writes to the file between the check and the swap: on Windows the share mode
-    /// allows others to read and to rename, nothing else.
-    _held: fs_err::File,
+    /// allows others to read, to run and to rename, nothing else.
+    held: Option<File>,
 }
 
-impl VerifiedCandidate {
+impl Verified {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It stands where it belongs: what held it would, there, be in the way of the next replacement.
+    pub fn release(&mut self) {
+        self.held = None;
     }
 }
 
@@ -91,13 +135,12 @@ pub struct Expected {
 }
 
 /// Checks a file as it lies on disk: first its digest, then what it says of itself.
-pub fn verify(path: &Path, expected: &Expected) -> Result<VerifiedCandidate, Failure> {
+pub fn verify(path: &Path, expected: &Expected) -> Result<Verified, Failure> {
     let unreadable = |error: io::Error| {
         fail(FailureKind::Disk, format!("the downloaded file could not be read: {error}"))
     };
-    let held = crate::platform::open_without_writers(path).map_err(unreadable)?;
-    let held = fs_err::File::from_parts(held, path);
-    let sha256 = sha256_of_file(path).map_err(unreadable)?;
+    let (held, bytes) = hold(path).map_err(unreadable)?;
+    let sha256 = sha256_of(&bytes);
     if sha256 != expected.sha256 {
         let detail = format!(
             "the downloaded file has SHA-256 {sha256}, the request names {}; nothing was changed",
@@ -105,7 +148,6 @@ pub fn verify(path: &Path, expected: &Expected) -> Result<VerifiedCandidate, Fai
         );
         return Err(fail(FailureKind::HashMismatch, detail));
     }
-    let bytes = fs_err::read(path).map_err(unreadable)?;
     let facts = image::read_facts(&bytes).map_err(|error: ImageError| {
         fail(FailureKind::WrongPlatform, format!("the downloaded file is not an agent: {error}"))
     })?;
@@ -123,7 +165,22 @@ pub fn verify(path: &Path, expected: &Expected) -> Result<VerifiedCandidate, Fai
         );
         return Err(fail(FailureKind::WrongVersion, detail));
     }
-    Ok(VerifiedCandidate { path: path.to_owned(), _held: held })
+    Ok(Verified { path: path.to_owned(), held: Some(held) })
+}
+
+/// Checks the digest of a file as it lies on disk; none where it is another one.
+pub fn verify_digest(path: &Path, sha256: Sha256Digest) -> io::Result<Option<Verified>> {
+    let (held, bytes) = hold(path)?;
+    let right = sha256_of(&bytes) == sha256;
+    Ok(right.then(|| Verified { path: path.to_owned(), held: Some(held) }))
+}
+
+/// Opens a file such that nobody can change it, and reads it.
+fn hold(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut held = crate::platform::open_without_writers(path)?;
+    let mut bytes = Vec::new();
+    held.read_to_end(&mut bytes)?;
+    Ok((held, bytes))
 }
 
 /// A failure in words.
@@ -162,5 +219,20 @@ mod tests {
         assert_eq!(wrong_hash.kind, FailureKind::HashMismatch);
         let no_agent = verify(&path, &expected(sha256_of(b"MZ not really"))).unwrap_err();
         assert_eq!(no_agent.kind, FailureKind::WrongPlatform);
+        assert!(verify_digest(&path, sha256_of(b"MZ not really")).unwrap().is_some());
+        assert!(verify_digest(&path, Sha256Digest([0; 32])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_small_file_is_replaced_whole_and_its_folder_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/starts.json");
+        for content in ["one", "two"] {
+            write_whole(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), content);
+        }
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs_err::read_dir(folder.path().join("state")).unwrap().count(), 0);
     }
 }

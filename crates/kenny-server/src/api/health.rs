@@ -51,6 +51,9 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     }
     let served = app.releases.files.served_bytes();
     app.metrics.artifact_bytes.inner().store(served, std::sync::atomic::Ordering::Relaxed);
+    let (held, unknown) = app.fleet.troubles();
+    app.metrics.agents_held.set(held);
+    app.metrics.updates_unknown.set(unknown);
     let text = app.metrics.encode();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())

@@ -61,6 +61,8 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(agents::show, agents::remove))
         .routes(routes!(updates::list, updates::request))
         .routes(routes!(updates::clear))
+        .routes(routes!(updates::clear_hold))
+        .routes(routes!(updates::rollback))
         .routes(routes!(updates::get))
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))

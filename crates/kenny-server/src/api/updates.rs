@@ -1,4 +1,4 @@
-//! `/agents/{id}/updates`, `/agents/{id}/desired` and `/updates/{id}`.
+//! `/agents/{id}/updates`, `/agents/{id}/desired`, `/agents/{id}/hold`, `/agents/{id}/rollback` and `/updates/{id}`.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub async fn list(
 
 /// Says which version an agent should run
 ///
-/// An agent that is offline gets it when it connects. A version that failed is tried again only by asking again.
+/// An agent that is offline gets it when it connects. A version that failed is tried again by the server itself, later and
+/// later; asking again tries it at once. One that failed there three times is held: see `DELETE /agents/{id}/hold`.
 #[utoipa::path(
     post,
     path = "/agents/{id}/updates",
@@ -50,7 +51,7 @@ pub async fn list(
         (status = BAD_REQUEST, description = "`bad_version`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_agent`, `no_such_release`", body = Problem, content_type = "application/problem+json"),
-        (status = CONFLICT, description = "`downgrade_not_allowed`, `update_in_progress`, `version_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`downgrade_not_allowed`, `held`, `update_in_progress`, `version_unknown`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn request(
@@ -86,6 +87,56 @@ pub async fn clear(
     ApiPath(id): ApiPath<String>,
 ) -> Result<StatusCode, ApiProblem> {
     ops::updates::clear(&app, &operator, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has an agent go back to the version that it kept at its last update
+///
+/// The agent has to be connected. The version that it goes back to is the wanted one from then on, so that nothing pushes
+/// it forward again.
+#[utoipa::path(
+    post,
+    path = "/agents/{id}/rollback",
+    operation_id = "request_rollback",
+    tag = "updates",
+    params(("id" = String, Path, description = "The agent's id.")),
+    responses(
+        (status = CREATED, description = "The update that goes back.", body = Update),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, description = "`unknown_agent`", body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`agent_offline`, `nothing_to_go_back_to`, `rollback_unsupported`, `update_in_progress`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn rollback(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    ApiPath(id): ApiPath<String>,
+) -> Result<(StatusCode, Json<Update>), ApiProblem> {
+    Ok((StatusCode::CREATED, Json(ops::rollback::request(&app, &operator, &id).await?)))
+}
+
+/// Clears what is held for an agent
+///
+/// Where the wanted version was held it is tried again, with a fresh budget, even if the agent has it in quarantine.
+/// Without a hold nothing changes.
+#[utoipa::path(
+    delete,
+    path = "/agents/{id}/hold",
+    operation_id = "clear_hold",
+    tag = "updates",
+    params(("id" = String, Path, description = "The agent's id.")),
+    responses(
+        (status = NO_CONTENT),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, description = "`unknown_agent`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn clear_hold(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    ApiPath(id): ApiPath<String>,
+) -> Result<StatusCode, ApiProblem> {
+    ops::holds::clear(&app, &operator, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

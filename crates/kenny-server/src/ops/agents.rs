@@ -14,7 +14,9 @@ use crate::store::rows::{self, AgentRow};
 
 /// Every agent, by id.
 pub fn list(app: &App, _operator: &Operator) -> AgentList {
-    let mut agents: Vec<_> = app.fleet.all().iter().map(|entry| entry.view()).collect();
+    let now = Timestamp::now();
+    let mut agents: Vec<_> =
+        app.fleet.all().iter().map(|entry| entry.view(&app.pace, now)).collect();
     agents.sort_by(|one, other| one.id.cmp(&other.id));
     AgentList { agents }
 }
@@ -30,7 +32,8 @@ pub async fn show(app: &App, operator: &Operator, id: &str) -> Result<AgentDetai
         let id = entry.id.clone();
         app.store.run(move |connection| rows::telemetry(connection, &id)).await?
     };
-    Ok(AgentDetail { agent: entry.view(), updates, telemetry })
+    let agent = entry.view(&app.pace, Timestamp::now());
+    Ok(AgentDetail { agent, updates, telemetry })
 }
 
 /// Makes an agent. `base_url` is how the operator reaches the server.

@@ -1,6 +1,6 @@
 //! Why an operator's action was refused or did not work out: a stable code, a status, and what to do.
 
-use kenny_proto::api::Problem;
+use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
 use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
 
@@ -92,6 +92,51 @@ pub enum OpsError {
         /// Which update.
         update: UpdateId,
     },
+    /// The version failed there too often, or somebody at the PC went back from it.
+    #[error(
+        "{} is held for {agent} since {} ({}). Look at the reason; `kenny agent clear-hold {agent}` (DELETE \
+         /api/v1/agents/{agent}/hold) has it tried again, and another version can be asked for at any time",
+        .hold.version, .hold.since.strftime("%Y-%m-%d %H:%M:%SZ"), .hold.reason
+    )]
+    Held {
+        /// The agent.
+        agent: String,
+        /// What is held.
+        hold: Hold,
+    },
+    /// A rollback needs the agent to be there.
+    #[error(
+        "{agent} is offline, and going back needs it to be connected: ask again when it is. To have it go back whenever it \
+         connects, say `kenny update {agent} --to {to} --allow-downgrade`"
+    )]
+    RollbackOffline {
+        /// The agent.
+        agent: String,
+        /// Where it would go back to.
+        to: String,
+    },
+    /// An agent of 0.2 cannot go back by itself.
+    #[error(
+        "{agent} speaks 0.2 and cannot go back by itself; say `kenny update {agent} --to {to} --allow-downgrade` instead, \
+         which installs that version"
+    )]
+    RollbackUnsupported {
+        /// The agent.
+        agent: String,
+        /// Where it would go back to.
+        to: String,
+    },
+    /// The agent has no older version, as far as is known.
+    #[error(
+        "there is nothing that {agent} could go back to: {why}. Name the version instead: `kenny update {agent} --to VERSION \
+         --allow-downgrade`"
+    )]
+    NothingToGoBackTo {
+        /// The agent.
+        agent: String,
+        /// Why not.
+        why: String,
+    },
     /// The version is there with other bytes.
     #[error(
         "release {version} for {platform} is there already with other bytes (sha256 {there}); a version never changes, \
@@ -137,7 +182,9 @@ impl OpsError {
             Self::AgentExists(_) => ("agent_exists", 409, "The agent exists"),
             Self::BadArgs(_) | Self::BadTimeout { .. } => ("bad_args", 400, "Wrong arguments"),
             Self::BadVersion(_) => ("bad_version", 400, "Not a version"),
-            Self::AgentOffline(_) => ("agent_offline", 409, "The agent is offline"),
+            Self::AgentOffline(_) | Self::RollbackOffline { .. } => {
+                ("agent_offline", 409, "The agent is offline")
+            }
             Self::ConnectionLost(_) => ("connection_lost", 502, "The connection was lost"),
             Self::Timeout { .. } => ("timeout", 504, "No answer in time"),
             Self::DowngradeNotAllowed { .. } => {
@@ -147,6 +194,13 @@ impl OpsError {
             Self::VersionUnknown(_) => ("version_unknown", 409, "The agent's version is unknown"),
             Self::UpdateInProgress { .. } => {
                 ("update_in_progress", 409, "Another update is under way")
+            }
+            Self::Held { .. } => ("held", 409, "The version is held"),
+            Self::RollbackUnsupported { .. } => {
+                ("rollback_unsupported", 409, "The agent cannot go back by itself")
+            }
+            Self::NothingToGoBackTo { .. } => {
+                ("nothing_to_go_back_to", 409, "There is nothing to go back to")
             }
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
             Self::Receive(error) => match error {

@@ -5,7 +5,9 @@
 pub mod agents;
 mod error;
 pub mod events;
+pub mod holds;
 pub mod releases;
+pub mod rollback;
 pub mod tools;
 pub mod updates;
 

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use kenny_proto::api::{NewUpdate, ToolCall, ToolList, ToolOutcome, ToolView};
 use kenny_proto::frames::{ErrorCode, ToolError};
-use kenny_proto::tools::{AGENT_UPDATE, ArgError, CATALOGUE, POWERSHELL_EXEC, ToolSpec};
+use kenny_proto::tools::{
+    AGENT_ROLLBACK, AGENT_UPDATE, ArgError, CATALOGUE, POWERSHELL_EXEC, ToolSpec,
+};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::updates::Requested;
-use super::{Operator, OpsError, agent, updates};
+use super::updates::{Holds, Requested};
+use super::{Operator, OpsError, agent, rollback, updates};
 use crate::app::App;
 use crate::events::kind;
 use crate::fleet::AgentEntry;
 use crate::metrics::{CallLabels, ToolLabel};
-use crate::rollout::STAGING_TIME;
+use crate::rollout::{Answer, STAGING_TIME};
 use crate::tunnel::Outcome;
 
 /// How long a call is waited for when the operator does not say.
@@ -51,23 +53,23 @@ pub async fn call(
     let entry = agent(app, id)?;
     let tool = ToolSpec::find(name).ok_or_else(|| OpsError::UnknownTool(name.to_owned()))?;
     let started = Instant::now();
-    let result = if tool.name == AGENT_UPDATE && !is_complete(&call.args) {
-        update(app, operator, &entry, &call.args).await
-    } else {
-        forward(app, &entry, tool, call).await
+    let result = match tool.name {
+        AGENT_UPDATE if !is_complete(&call.args) => update(app, operator, &entry, &call.args).await,
+        AGENT_ROLLBACK => go_back(app, operator, &entry, &call.args).await,
+        _ => forward(app, &entry, tool, call).await,
     };
     let duration = started.elapsed();
     let word = match &result {
         Ok(Ok(_)) => "ok",
         Ok(Err(_)) => "error",
         Err(OpsError::Timeout { .. }) => "timeout",
-        Err(OpsError::AgentOffline(_)) => "offline",
+        Err(OpsError::AgentOffline(_) | OpsError::RollbackOffline { .. }) => "offline",
         Err(OpsError::ConnectionLost(_)) => "connection_lost",
         // Refused before anything was sent: not a call.
         Err(_) => return result.map(|outcome| outcome_view(outcome, duration)),
     };
-    // The answer to an update that the reconciler sent is counted there.
-    if tool.name != AGENT_UPDATE {
+    // The answer to what the reconciler sent is counted there.
+    if !matches!(tool.name, AGENT_UPDATE | AGENT_ROLLBACK) {
         app.metrics.calls.get_or_create(&CallLabels { tool: tool.name, outcome: word }).inc();
     }
     app.metrics
@@ -155,8 +157,13 @@ async fn update(
     if entry.session().is_none() {
         return Err(OpsError::AgentOffline(id.to_owned()));
     }
+    let holds = match args.get("allow_quarantined") {
+        Some(Value::Bool(true)) => Holds::Overruled,
+        None | Some(Value::Null | Value::Bool(false)) => Holds::Respected,
+        Some(_) => return Err(bad("allow_quarantined", "must be true or false")),
+    };
     let wanted = NewUpdate { version: version.clone(), allow_downgrade: false };
-    let (requested, answer) = updates::request_and_send(app, operator, id, &wanted).await?;
+    let (requested, answer) = updates::request_and_send(app, operator, id, &wanted, holds).await?;
     let Some(answer) = answer else {
         let (Requested::Created(update) | Requested::Standing(update)) = requested;
         return Ok(if update.state == kenny_proto::api::UpdateState::Succeeded {
@@ -172,6 +179,31 @@ async fn update(
             ))
         });
     };
+    answered(app, id, answer).await
+}
+
+/// `agent.rollback`: the same as the operator's action of that name, whose staging reply is waited for.
+async fn go_back(
+    app: &Arc<App>,
+    operator: &Operator,
+    entry: &Arc<AgentEntry>,
+    args: &Map<String, Value>,
+) -> Result<Outcome, OpsError> {
+    let id = entry.id.as_str();
+    if args.get("update_id").is_some_and(|id| !id.is_null()) {
+        return Err(bad("update_id", "is made by the server; leave it out"));
+    }
+    let (update, answer) = rollback::request_and_send(app, operator, id).await?;
+    let Some(answer) = answer else {
+        return Ok(Err(ToolError::new(
+            ErrorCode::ExecFailed,
+            format!("the rollback is not sent yet; follow it as {}", update.id),
+        )));
+    };
+    answered(app, id, answer).await
+}
+
+async fn answered(app: &App, id: &str, answer: Answer) -> Result<Outcome, OpsError> {
     let lost = || OpsError::ConnectionLost(id.to_owned());
     tokio::select! {
         answer = answer => match answer {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kenny_core::rollout::{Standing, Tally};
 use kenny_proto::UpdateId;
-use kenny_proto::api::{NewUpdate, Update, UpdateList};
+use kenny_proto::api::{NewUpdate, Update, UpdateKind, UpdateList, UpdateOrigin};
 use semver::Version;
 
 use super::{Operator, OpsError, agent};
 use crate::app::App;
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentState, Desired};
-use crate::rollout::{self, Answer, UpdateRecord, is_version};
-use crate::store::rows;
+use crate::rollout::{self, Answer, UpdateRecord, Wanted, is_version};
+use crate::store::{StoreError, rows, update_rows};
 
 /// How many updates of an agent are shown.
 const SHOWN: u32 = 20;
@@ -24,6 +25,15 @@ pub enum Requested {
     Created(Update),
     /// The agent runs the version already, or the very same intent stands.
     Standing(Update),
+}
+
+/// Whether a hold stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A held version is refused.
+    Respected,
+    /// The operator has the version tried although it is held or in quarantine.
+    Overruled,
 }
 
 /// What a request needs.
@@ -39,7 +49,8 @@ pub async fn request(
     id: &str,
     wanted: &NewUpdate,
 ) -> Result<Requested, OpsError> {
-    request_and_send(app, operator, id, wanted).await.map(|(requested, _)| requested)
+    let requested = request_and_send(app, operator, id, wanted, Holds::Respected).await;
+    requested.map(|(requested, _)| requested)
 }
 
 /// Like [`request`], with the agent's answer to come when `agent.update` went out for it.
@@ -48,6 +59,7 @@ pub async fn request_and_send(
     operator: &Operator,
     id: &str,
     wanted: &NewUpdate,
+    holds: Holds,
 ) -> Result<(Requested, Option<Answer>), OpsError> {
     let entry = agent(app, id)?;
     let version = Version::parse(&wanted.version)
@@ -55,8 +67,8 @@ pub async fn request_and_send(
     let desired = Desired { version, allow_downgrade: wanted.allow_downgrade };
     // Nothing is sent to this agent by anybody else until the intent is written.
     let _intent = entry.intent.lock().await;
-    let written = write_intent(app, &entry, &desired).await;
-    let answer = rollout::act(app, &entry);
+    let written = write_intent(app, &entry, &desired, holds).await;
+    let answer = rollout::act(app, &entry, Timestamp::now());
     let requested = match written? {
         Requested::Created(update) => {
             tracing::info!(
@@ -74,20 +86,71 @@ async fn write_intent(
     app: &App,
     entry: &Arc<AgentEntry>,
     desired: &Desired,
+    holds: Holds,
 ) -> Result<Requested, OpsError> {
-    let plan = plan(app, entry, &entry.lock(), desired)?;
+    let version = desired.version.to_string();
+    let tally = match holds {
+        Holds::Respected => earlier(app, entry, &version).await?.tally,
+        Holds::Overruled => Tally::insisted(),
+    };
+    let plan = plan(app, entry, &entry.lock(), desired, tally, holds)?;
     let (record, superseded, created) = match plan {
         Plan::Stands(update) => return Ok(Requested::Standing(*update)),
         Plan::Create { record, superseded, created } => (record, superseded, created),
     };
-    let (row, old, wanted) = (record.clone(), superseded.clone(), desired.clone());
+    write(app, entry, desired, &record, superseded).await?;
+    let update = record.update;
+    Ok(if created { Requested::Created(update) } else { Requested::Standing(update) })
+}
+
+/// What the version came to so far on the agent.
+async fn earlier(app: &App, entry: &AgentEntry, version: &str) -> Result<Standing, StoreError> {
+    {
+        let state = entry.lock();
+        if state.is_cleared(version) {
+            return Ok(Standing { tally: Tally::insisted(), ..Standing::default() });
+        }
+        let is_wanted = |desired: &Desired| is_version(&desired.version.to_string(), version);
+        if state.desired.as_ref().is_some_and(is_wanted) {
+            return Ok(state.standing);
+        }
+        // The database may not have its end yet.
+        if let Some(last) = &state.update
+            && is_version(&last.update.version, version)
+        {
+            return Ok(last.standing());
+        }
+    }
+    let (id, version) = (entry.id.clone(), version.to_owned());
+    app.store.run(move |connection| update_rows::standing(connection, &id, &version)).await
+}
+
+/// Writes the intent with the update that stands for it, then puts both in place. For who holds the agent's intent.
+pub async fn write(
+    app: &App,
+    entry: &Arc<AgentEntry>,
+    desired: &Desired,
+    record: &UpdateRecord,
+    superseded: Option<Box<UpdateRecord>>,
+) -> Result<(), OpsError> {
+    let version = desired.version.to_string();
+    let (last, holds) = {
+        let state = entry.lock();
+        let last = superseded.clone().or_else(|| state.update.clone());
+        (last, rollout::hold_names(&state, &version))
+    };
+    let (row, wanted) = (record.clone(), desired.clone());
     app.store
         .run(move |connection| {
-            if let Some(old) = &old {
-                rows::save_update(connection, old)?;
+            let id = &row.update.agent_id;
+            if let Some(last) = &last {
+                update_rows::save_update(connection, last)?;
             }
-            rows::insert_update(connection, &row)?;
-            rows::set_desired(connection, &row.update.agent_id, Some(&wanted))
+            for version in &holds {
+                update_rows::delete_hold(connection, id, version)?;
+            }
+            update_rows::insert_update(connection, &row)?;
+            rows::set_desired(connection, id, Some(&wanted))
         })
         .await?;
     let mut state = entry.lock();
@@ -97,14 +160,15 @@ async fn write_intent(
     if let Some(old) = &superseded {
         rollout::tell(app, old, true);
     }
-    rollout::tell(app, &record, true);
-    let update = record.update.clone();
-    state.update = Some(record);
+    rollout::tell(app, record, true);
+    state.forget_hold(&version);
+    state.standing = record.standing();
+    state.update = Some(Box::new(record.clone()));
     state.desired = Some(desired.clone());
     drop(state);
     // Whatever was marked before would have written the old update last.
     app.fleet.mark(entry);
-    Ok(if created { Requested::Created(update) } else { Requested::Standing(update) })
+    Ok(())
 }
 
 fn plan(
@@ -112,6 +176,8 @@ fn plan(
     entry: &AgentEntry,
     state: &AgentState,
     desired: &Desired,
+    tally: Tally,
+    holds: Holds,
 ) -> Result<Plan, OpsError> {
     if state.removed {
         return Err(OpsError::UnknownAgent(entry.id.to_string()));
@@ -128,23 +194,22 @@ fn plan(
     {
         return Ok(Plan::Stands(Box::new(open.update.clone())));
     }
-    let in_hand = |record: &&UpdateRecord| record.session.is_some();
-    if let Some(busy) = open.filter(in_hand) {
-        return Err(OpsError::UpdateInProgress {
-            version: busy.update.version.clone(),
-            update: busy.update.id,
-        });
-    }
+    refuse_while_busy(open)?;
     let superseded = open.map(|open| {
         let mut old = Box::new(open.clone());
         old.superseded(&format!("{wanted} is wanted instead"), now);
         old
     });
     let mut record = Box::new(UpdateRecord::requested(
-        entry.id.clone(),
-        running.map(str::to_owned),
-        &desired.version,
-        desired.allow_downgrade,
+        Wanted {
+            agent_id: entry.id.clone(),
+            kind: UpdateKind::Update,
+            origin: UpdateOrigin::Operator,
+            from_version: running.map(str::to_owned),
+            version: desired.version.clone(),
+            allow_downgrade: desired.allow_downgrade,
+            tally,
+        },
         now,
     ));
     match (running, running.and_then(|running| Version::parse(running).ok())) {
@@ -171,6 +236,9 @@ fn plan(
         }
         (_, _) => {}
     }
+    if let Some(hold) = state.hold_of(&wanted).filter(|_| holds == Holds::Respected) {
+        return Err(OpsError::Held { agent: entry.id.to_string(), hold: hold.clone() });
+    }
     match &state.facts {
         Some(facts) => {
             app.releases.find(&desired.version, facts.os, facts.arch)?;
@@ -181,8 +249,19 @@ fn plan(
     Ok(Plan::Create { record, superseded, created: true })
 }
 
+/// One thing at a time: what the agent works on has its outcome first.
+pub fn refuse_while_busy(open: Option<&UpdateRecord>) -> Result<(), OpsError> {
+    match open.filter(|record| record.session.is_some()) {
+        Some(busy) => Err(OpsError::UpdateInProgress {
+            version: busy.update.version.clone(),
+            update: busy.update.id,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The update as it stands now: it may have been sent since.
-fn current(entry: &AgentEntry, update: Update) -> Update {
+pub fn current(entry: &AgentEntry, update: Update) -> Update {
     match &entry.lock().update {
         Some(record) if record.update.id == update.id => record.update.clone(),
         Some(_) | None => update,
@@ -209,13 +288,14 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
     app.store
         .run(move |connection| {
             if let Some(old) = &old {
-                rows::save_update(connection, old)?;
+                update_rows::save_update(connection, old)?;
             }
             rows::set_desired(connection, &agent_id, None)
         })
         .await?;
     let mut state = entry.lock();
     state.desired = None;
+    state.standing = Standing::default();
     if let Some(record) = superseded {
         rollout::tell(app, &record, true);
         state.update = Some(Box::new(record));
@@ -227,7 +307,7 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
         Some(&entry.id),
         format!("no particular version of {} is wanted any more", entry.id),
     );
-    rollout::act(app, &entry);
+    rollout::act(app, &entry, Timestamp::now());
     Ok(())
 }
 
@@ -235,8 +315,10 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
 pub async fn list(app: &App, _operator: &Operator, id: &str) -> Result<UpdateList, OpsError> {
     let entry = agent(app, id)?;
     let agent_id = entry.id.clone();
-    let records =
-        app.store.run(move |connection| rows::updates_of(connection, &agent_id, SHOWN)).await?;
+    let records = app
+        .store
+        .run(move |connection| update_rows::updates_of(connection, &agent_id, SHOWN))
+        .await?;
     let updates = records.into_iter().map(|record| current(&entry, record.update)).collect();
     Ok(UpdateList { updates })
 }
@@ -247,7 +329,7 @@ pub async fn get(app: &App, _operator: &Operator, id: &str) -> Result<Update, Op
     let update_id: UpdateId = id.parse().map_err(|_| unknown())?;
     let record = app
         .store
-        .run(move |connection| rows::update_by_id(connection, update_id))
+        .run(move |connection| update_rows::update_by_id(connection, update_id))
         .await?
         .ok_or_else(unknown)?;
     Ok(match app.fleet.get(&record.update.agent_id) {

@@ -1,51 +1,68 @@
 //! The reconciler: compares what should run with what does, through `kenny_core::rollout::decide`, and acts.
 //!
-//! Facts come from the tunnel, intents from `ops`; both end in [`reconcile`]. All of it is in memory and never
-//! waits; the fleet writes it behind.
+//! Facts come from the tunnel, intents from `ops`, and time passes; all of it ends in [`reconcile`]. Facts are in memory
+//! and never wait; the fleet writes them behind. An attempt is written down before it is sent.
 
+mod attempts;
 mod record;
+mod send;
+mod timer;
+mod told;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use kenny_core::rollout::{Decision, Facts, Intent, Why, decide};
-use kenny_proto::api::{Release, Update};
+use jiff::Timestamp;
+use kenny_core::rollout::{Decision, Facts, Intent, Standing, Why, decide};
+use kenny_proto::UpdateId;
+use kenny_proto::api::{Release, Update, UpdateKind, UpdateOrigin, UpdateState};
 use kenny_proto::frames::{Meta, UpdateStatus};
-use kenny_proto::tools::{AGENT_UPDATE, UpdateArgs};
+use kenny_proto::tools::UpdateStaged;
 use kenny_proto::update::FailureKind;
-use kenny_proto::{RequestId, UpdateId};
 use semver::Version;
-use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use serde_json::Value;
 
-pub use record::{Applied, Registered, UpdateRecord, is_version};
+pub use attempts::{hold_names, tell_hold};
+pub use record::{Applied, Registered, UpdateRecord, Wanted, is_version};
+pub use send::{Answer, STAGING_TIME};
+#[cfg(test)]
+pub use timer::look;
+pub use timer::run as run_timer;
 
 use crate::app::App;
-use crate::fleet::{AgentEntry, AgentState};
+use crate::fleet::{AgentEntry, AgentState, Desired};
 use crate::metrics::{CallLabels, OutcomeLabel};
-use crate::releases::{file_name, links::LINK_LIFE_HOURS};
-use crate::tunnel::{CallError, Outcome, Session};
-
-/// How long an agent may take to stage an update, while it is connected: as long as the link to the artifact lives.
-pub const STAGING_TIME: Duration = Duration::from_hours(24);
-
-/// The agent's answer to an `agent.update` that was sent.
-pub type Answer = oneshot::Receiver<Result<Outcome, CallError>>;
+use crate::store::rows;
+use crate::tunnel::{Outcome, Session};
+use send::Errand;
 
 /// The agent registered on this connection.
 pub fn registered(app: &Arc<App>, entry: &Arc<AgentEntry>, session: &Arc<Session>, meta: &Meta) {
+    let now = Timestamp::now();
     let facts = Registered {
         session: session.id,
         version: &meta.version,
         speaks_0_3: session.speaks_0_3,
         report: meta.update.as_ref(),
     };
-    change(app, entry, |state| match &mut state.update {
-        Some(record) => record.registered(&facts, Timestamp::now()),
-        None => Applied::Nothing,
+    let mut is_unsettled = false;
+    change(app, entry, |state| {
+        let last = state.update.as_ref().map(|record| record.update.id);
+        let foreign = facts.report.filter(|report| last != Some(report.update_id));
+        is_unsettled = foreign.is_some();
+        state.unsettled = foreign.cloned().map(Box::new);
+        let Some(record) = &mut state.update else { return Applied::Nothing };
+        let goes_back = record.is_open() && record.update.origin == UpdateOrigin::Agent;
+        let applied = record.registered(&facts, now);
+        if let Some(report) = facts.report.filter(|_| goes_back && !is_unsettled) {
+            told::hold_what_was_left(state, report, now);
+        }
+        applied
     });
-    reconcile(app, entry);
+    if is_unsettled {
+        tokio::spawn(told::settle(Arc::clone(app), Arc::clone(entry), now));
+    } else {
+        reconcile(app, entry, now);
+    }
 }
 
 /// The connection ended.
@@ -66,7 +83,7 @@ pub fn reported(
     tracing::debug!(agent.id = %entry.id, update.id = %status.update_id, phase = %status.phase, "update status");
     change(app, entry, |state| {
         let current = state.session.as_ref().is_some_and(|current| Arc::ptr_eq(current, session));
-        let running = state.facts.as_ref().map(|facts| facts.version.clone()).unwrap_or_default();
+        let running = state.running().to_owned();
         match &mut state.update {
             Some(record) if current && record.update.id == status.update_id => {
                 record.status(status, session.id, &running, Timestamp::now())
@@ -82,7 +99,7 @@ pub fn reported(
     });
 }
 
-/// The agent answered the `agent.update` of this update.
+/// The agent answered the request that carried this update.
 pub fn answered(
     app: &Arc<App>,
     entry: &Arc<AgentEntry>,
@@ -90,75 +107,95 @@ pub fn answered(
     update: UpdateId,
     outcome: &Outcome,
 ) {
-    let labels = match outcome {
-        Ok(_) => CallLabels { tool: AGENT_UPDATE, outcome: "ok" },
-        Err(_) => CallLabels { tool: AGENT_UPDATE, outcome: "error" },
-    };
-    app.metrics.calls.get_or_create(&labels).inc();
-    change(app, entry, |state| match &mut state.update {
-        Some(record) if record.update.id == update => match outcome {
-            Ok(_) => record.staged(session.id, Timestamp::now()),
-            Err(error) => record.refused(session.id, error, Timestamp::now()),
-        },
-        Some(_) | None => Applied::Nothing,
+    let mut redirected = false;
+    change(app, entry, |state| {
+        let now = Timestamp::now();
+        let Some(record) = state.update.as_mut().filter(|record| record.update.id == update) else {
+            return Applied::Nothing;
+        };
+        let word = if outcome.is_ok() { "ok" } else { "error" };
+        let labels = CallLabels { tool: send::tool(record.update.kind), outcome: word };
+        app.metrics.calls.get_or_create(&labels).inc();
+        let result = match outcome {
+            Err(error) => return record.refused(session.id, error, now),
+            Ok(result) => result,
+        };
+        let applied = record.staged(session.id, now);
+        let kept = serde_json::from_value::<UpdateStaged>(Value::Object(result.clone()))
+            .ok()
+            .map(|staged| staged.staged_version)
+            .filter(|kept| !is_version(&record.update.version, &kept.to_string()));
+        if let (Applied::Changed, UpdateKind::Rollback, Some(kept)) =
+            (applied, record.update.kind, kept)
+        {
+            redirected = true;
+            record.redirected(&kept, now);
+            state.desired = Some(Desired { version: kept, allow_downgrade: true });
+            state.standing = Standing::default();
+        }
+        applied
     });
+    if redirected {
+        tokio::spawn(keep_desired(Arc::clone(app), Arc::clone(entry)));
+    }
+}
+
+/// Writes down what the agent, and not the operator, made the wanted version.
+async fn keep_desired(app: Arc<App>, entry: Arc<AgentEntry>) {
+    let _intent = entry.intent.lock().await;
+    let (id, desired) = (entry.id.clone(), entry.lock().desired.clone());
+    let written =
+        app.store.run(move |connection| rows::set_desired(connection, &id, desired.as_ref())).await;
+    if let Err(error) = written {
+        tracing::warn!(agent.id = %entry.id, %error, "the version that the agent goes back to is not in the database");
+    }
 }
 
 /// Compares intent and fact of one agent and acts. Does nothing while an operator's intent is being written: whoever
 /// writes it reconciles afterwards.
-pub fn reconcile(app: &Arc<App>, entry: &Arc<AgentEntry>) {
+pub fn reconcile(app: &Arc<App>, entry: &Arc<AgentEntry>, now: Timestamp) {
     if let Ok(_intent) = entry.intent.try_lock() {
-        act(app, entry);
+        act(app, entry, now);
     }
 }
 
-/// Like [`reconcile`], for who holds the agent's intent. Returns the answer to come when `agent.update` was sent.
-pub fn act(app: &Arc<App>, entry: &Arc<AgentEntry>) -> Option<Answer> {
+/// Like [`reconcile`], for who holds the agent's intent. Returns the answer to come when something was sent.
+pub fn act(app: &Arc<App>, entry: &Arc<AgentEntry>, now: Timestamp) -> Option<Answer> {
     let mut sent = None;
+    let mut begins = false;
     change(app, entry, |state| {
-        let now = Timestamp::now();
-        let session = state.session.clone();
-        let intent = state.desired.as_ref().map(Intent::from);
-        let facts = state.facts.as_deref();
-        let release = state.desired.as_ref().zip(facts).and_then(|(desired, facts)| {
-            app.releases.find(&desired.version, facts.os, facts.arch).ok()
+        if state.unsettled.is_some() {
+            return Applied::Nothing;
+        }
+        let (decision, release) = ask(app, state, now);
+        begins = decision == Decision::Begin;
+        let running = state.running().to_owned();
+        let platform = state.facts.as_deref().map_or_else(String::new, |facts| match facts.arch {
+            Some(arch) => format!("{} {arch}", facts.os),
+            None => facts.os.to_string(),
         });
-        let running = facts.map(|facts| facts.version.clone()).unwrap_or_default();
-        let platform = facts
-            .map(|facts| match facts.arch {
-                Some(arch) => format!("{} {arch}", facts.os),
-                None => facts.os.to_string(),
-            })
-            .unwrap_or_default();
-        let attempt = match (&state.update, &state.desired, &session) {
-            (Some(record), Some(desired), Some(session))
-                if is_version(&record.update.version, &desired.version.to_string()) =>
-            {
-                Some(record.attempt(session.id))
-            }
-            (_, _, _) => None,
-        };
-        let decision = decide(
-            intent.as_ref(),
-            &Facts {
-                online: session.is_some(),
-                version: Version::parse(&running).ok(),
-                release_available: release.is_some(),
-                attempt,
-            },
-        );
-        let (Some(record), Some(session)) = (&mut state.update, session) else {
+        let (Some(record), Some(session)) = (&mut state.update, &state.session) else {
             return Applied::Nothing;
         };
         let idle = record.is_open() && record.session != Some(session.id);
         match decision {
             Decision::Send => {
-                // An intent is written together with its update, so an intent without one is none.
-                let Some(release) = release.filter(|_| record.is_open()) else {
-                    return Applied::Nothing;
+                let errand = match (record.update.kind, release) {
+                    (UpdateKind::Rollback, _) if session.speaks_0_3 => Errand::Rollback,
+                    (UpdateKind::Update, Some(release)) => Errand::Update(release),
+                    (UpdateKind::Rollback, _) => {
+                        let detail = format!(
+                            "the agent speaks 0.2 now and cannot go back by itself; `kenny update {} --to {} --allow-downgrade` \
+                             installs that version",
+                            entry.id, record.update.version
+                        );
+                        record.impossible(FailureKind::Refused, detail, now);
+                        return Applied::Changed;
+                    }
+                    (UpdateKind::Update, None) => return Applied::Nothing,
                 };
-                record.sent(release.sha256, session.id, now);
-                sent = Some((session, record.update.clone(), release));
+                record.sent(errand.sha256(), session.id, now);
+                sent = Some((Arc::clone(session), record.clone(), errand));
                 Applied::Changed
             }
             Decision::GiveUp => {
@@ -166,11 +203,39 @@ pub fn act(app: &Arc<App>, entry: &Arc<AgentEntry>) -> Option<Answer> {
                 Applied::Changed
             }
             Decision::Nothing(why) if idle => close_idle(record, why, &running, &platform, now),
-            Decision::Nothing(_) => Applied::Nothing,
+            Decision::Begin | Decision::Nothing(_) => Applied::Nothing,
         }
     });
-    let (session, update, release) = sent?;
-    Some(send(app, entry, session, &update, &release))
+    if begins {
+        tokio::spawn(attempts::begin(Arc::clone(app), Arc::clone(entry), now));
+    }
+    let (session, record, errand) = sent?;
+    Some(send::send(app, entry, session, &record, &errand))
+}
+
+/// What is to be done about an agent now, and with which release.
+fn ask(app: &App, state: &AgentState, now: Timestamp) -> (Decision, Option<Release>) {
+    let facts = state.facts.as_deref();
+    let Some(desired) = &state.desired else {
+        return (Decision::Nothing(Why::NoIntent), None);
+    };
+    let wanted = desired.version.to_string();
+    let release =
+        facts.and_then(|facts| app.releases.find(&desired.version, facts.os, facts.arch).ok());
+    let open = state.update.as_deref().filter(|record| record.is_open());
+    let standing_for_it = open.filter(|record| is_version(&record.update.version, &wanted));
+    let session = state.session.as_deref();
+    let goes_back = standing_for_it.is_some_and(|it| it.update.kind == UpdateKind::Rollback);
+    let facts = Facts {
+        online: session.is_some(),
+        version: Version::parse(state.running()).ok(),
+        release_available: release.is_some() || goes_back,
+        held: state.hold_of(&wanted).is_some(),
+        busy: open.is_some() && standing_for_it.is_none(),
+        attempt: standing_for_it.zip(session).map(|(record, session)| record.attempt(session.id)),
+        standing: state.standing,
+    };
+    (decide(Some(&Intent::from(desired)), &facts, &app.pace, now), release)
 }
 
 /// An open update that nobody works on and that will not be sent gets its outcome.
@@ -185,7 +250,7 @@ fn close_idle(
         Why::NoIntent => record.superseded("no version is wanted any more", now),
         Why::Newer => record.superseded(&format!("the agent runs {running}, which is newer"), now),
         Why::NoRelease => record.impossible(
-            FailureKind::WrongPlatform,
+            FailureKind::Refused,
             format!(
                 "there is no release {} for {platform}; add it and ask again",
                 record.update.version
@@ -193,7 +258,9 @@ fn close_idle(
             now,
         ),
         Why::VersionUnknown => record.impossible(FailureKind::Other, unknown_version(running), now),
-        Why::Reached | Why::Offline | Why::InHand | Why::Ended => return Applied::Nothing,
+        Why::Reached | Why::Held | Why::Offline | Why::InHand | Why::Backoff(_) | Why::Ended => {
+            return Applied::Nothing;
+        }
     }
     Applied::Changed
 }
@@ -206,75 +273,19 @@ pub fn unknown_version(running: &str) -> String {
     )
 }
 
-fn send(
-    app: &Arc<App>,
-    entry: &Arc<AgentEntry>,
-    session: Arc<Session>,
-    update: &Update,
-    release: &Release,
-) -> Answer {
-    let args = update_args(app, &session, update, release);
-    tracing::info!(
-        agent.id = %entry.id, update.id = %update.id, version = %update.version, sha256 = %release.sha256,
-        "sending agent.update"
-    );
-    let (sender, answer) = oneshot::channel();
-    let (app, entry, update) = (Arc::clone(app), Arc::clone(entry), update.id);
-    let request = RequestId::random();
-    session.carries_update(request, update);
-    tokio::spawn(async move {
-        let result = session.call_as(request, AGENT_UPDATE, args, STAGING_TIME).await;
-        match result {
-            // The tunnel has told `answered` or `disconnected` already, in the order in which things came.
-            Ok(_) | Err(CallError::Offline | CallError::ConnectionLost) => {}
-            Err(CallError::Timeout(_)) => timed_out(&app, &entry, update),
-        }
-        // Only a tool call waits for it.
-        let _ = sender.send(result);
-    });
-    answer
-}
-
-fn timed_out(app: &Arc<App>, entry: &Arc<AgentEntry>, update: UpdateId) {
-    change(app, entry, |state| match &mut state.update {
-        Some(record) if record.update.id == update && record.is_open() && !record.staged_reply => {
-            let detail = "the agent was connected for a day and did not stage it".to_owned();
-            record.impossible(FailureKind::Refused, detail, Timestamp::now());
-            Applied::Changed
-        }
-        Some(_) | None => Applied::Nothing,
-    });
-}
-
-fn update_args(
-    app: &App,
-    session: &Session,
-    update: &Update,
-    release: &Release,
-) -> Map<String, Value> {
-    let expires_at = Timestamp::now()
-        .checked_add(SignedDuration::from_hours(LINK_LIFE_HOURS))
-        .expect("a day from now is a time");
-    let name = file_name(&release.version, release.os, release.arch);
-    let path = app.releases.signer.path(release.sha256, &name, expires_at);
-    let args = UpdateArgs {
-        version: release.version.parse().expect("a release has a semantic version"),
-        url: format!("{}{path}", session.base_url),
-        sha256: release.sha256,
-        update_id: session.speaks_0_3.then_some(update.id),
-        deadline: session.speaks_0_3.then_some(expires_at),
-    };
-    match serde_json::to_value(args) {
-        Ok(Value::Object(args)) => args,
-        Ok(_) | Err(_) => unreachable!("UpdateArgs serialises as an object"),
-    }
-}
-
-/// Changes an agent's state; marks, tells and counts what became of its update.
+/// Changes an agent's state; marks, tells and counts what became of its update and of what is held.
 pub fn change(app: &App, entry: &Arc<AgentEntry>, change: impl FnOnce(&mut AgentState) -> Applied) {
     let mut state = entry.lock();
     let open_before = state.update.as_ref().is_some_and(|record| record.is_open());
+    let held_before = state.holds.len();
     let applied = change(&mut state);
+    if applied == Applied::Changed {
+        attempts::judge(&mut state, &app.pace);
+    }
+    for held in state.holds.iter().skip(held_before) {
+        app.fleet.mark(entry);
+        tell_hold(app, &entry.id, &held.hold);
+    }
     let Some(record) = &state.update else { return };
     match applied {
         Applied::Nothing => {}
@@ -299,18 +310,18 @@ pub fn tell(app: &App, record: &UpdateRecord, open_before: bool) {
         app.metrics.updates.get_or_create(&OutcomeLabel { outcome }).inc();
         tracing::info!(
             agent.id = %update.agent_id, update.id = %update.id, version = %update.version, outcome,
-            why = update.failure.as_ref().map(|failure| failure.detail.as_str()),
+            attempt = update.attempt, why = update.failure.as_ref().map(|failure| failure.detail.as_str()),
             "update ended"
         );
     }
 }
 
 const fn outcome_word(update: &Update) -> &'static str {
-    use kenny_proto::api::UpdateState;
     match update.state {
         UpdateState::Waiting => "waiting",
         UpdateState::Running => "running",
         UpdateState::Online => "online",
+        UpdateState::Unknown => "unknown",
         UpdateState::Succeeded => "succeeded",
         UpdateState::RolledBack => "rolled_back",
         UpdateState::Failed => "failed",

@@ -1,11 +1,14 @@
 //! One update of one agent, as facts about it come in. Pure: time and facts are arguments.
 //!
-//! The outcome is what the *reconnected* agent says. A staging reply, or silence, is never a success.
+//! The outcome is what the *reconnected* agent says. A staging reply, or silence, is never a success, and silence is
+//! never a failure either: it is shown as unknown until the agent speaks again.
+
+mod reports;
 
 use jiff::Timestamp;
-use kenny_core::rollout::Attempt;
-use kenny_proto::api::{TimelineEntry, Update, UpdateState};
-use kenny_proto::frames::{ToolError, UpdateStatus};
+use kenny_core::rollout::{Attempt, Pace, Standing, Tally};
+use kenny_proto::api::{TimelineEntry, Update, UpdateKind, UpdateOrigin, UpdateState};
+use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::update::{Failure, FailureKind};
 use kenny_proto::{AgentId, Phase, SessionId, Sha256Digest, UpdateId, UpdateReport};
 use semver::Version;
@@ -17,12 +20,17 @@ pub struct UpdateRecord {
     pub update: Update,
     /// Going down was asked for.
     pub allow_downgrade: bool,
-    /// How often `agent.update` was sent for it.
+    /// The attempts before this one.
+    pub tally: Tally,
+    /// How often it was sent.
     pub sent: u32,
     /// The agent answered that the candidate is staged.
     pub staged_reply: bool,
     /// The connection on which the agent works on it.
     pub session: Option<SessionId>,
+    /// When the agent was last heard of about it, by this process: silence counts from there, and the time in which
+    /// no server ran does not.
+    pub heard_at: Option<Timestamp>,
 }
 
 /// What a fact did to a record.
@@ -51,6 +59,25 @@ pub struct Registered<'a> {
     pub report: Option<&'a UpdateReport>,
 }
 
+/// What is to be made a record of.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// What it does.
+    pub kind: UpdateKind,
+    /// Who starts it.
+    pub origin: UpdateOrigin,
+    /// What runs.
+    pub from_version: Option<String>,
+    /// What should run.
+    pub version: Version,
+    /// Go there even if what runs is newer.
+    pub allow_downgrade: bool,
+    /// The attempts before it.
+    pub tally: Tally,
+}
+
 /// True when the text names the version, by SemVer precedence.
 pub fn is_version(text: &str, version: &str) -> bool {
     match (Version::parse(text), Version::parse(version)) {
@@ -60,20 +87,50 @@ pub fn is_version(text: &str, version: &str) -> bool {
 }
 
 impl UpdateRecord {
-    /// The operator asked for it.
-    pub fn requested(
-        agent_id: AgentId,
-        from_version: Option<String>,
-        version: &Version,
-        allow_downgrade: bool,
-        now: Timestamp,
-    ) -> Self {
-        let mut record = Self {
+    /// It is to be done.
+    pub fn requested(wanted: Wanted, now: Timestamp) -> Self {
+        let mut record = Self::new(UpdateId::random(), wanted, now);
+        let attempt = record.update.attempt;
+        let detail = match record.update.origin {
+            UpdateOrigin::Retry => {
+                Some(format!("attempt {attempt}: the server tries again by itself"))
+            }
+            UpdateOrigin::Operator | UpdateOrigin::Agent => {
+                (attempt > 1).then(|| format!("attempt {attempt}"))
+            }
+        };
+        record.enter("requested", now, detail);
+        record
+    }
+
+    /// The agent tells of an update that was not started here.
+    pub fn told(agent_id: AgentId, report: &UpdateReport, tally: Tally, now: Timestamp) -> Self {
+        let wanted = Wanted {
+            agent_id,
+            kind: if report.rollback { UpdateKind::Rollback } else { UpdateKind::Update },
+            origin: UpdateOrigin::Agent,
+            from_version: Some(report.from_version.to_string()),
+            version: report.version.clone(),
+            allow_downgrade: false,
+            tally,
+        };
+        let mut record = Self::new(report.update_id, wanted, now);
+        record.update.sha256 = Some(report.sha256);
+        let detail = "it was not started by this server; the agent told of it".to_owned();
+        record.enter("told", now, Some(detail));
+        record
+    }
+
+    fn new(id: UpdateId, wanted: Wanted, now: Timestamp) -> Self {
+        Self {
             update: Update {
-                id: UpdateId::random(),
-                agent_id,
-                from_version,
-                version: version.to_string(),
+                id,
+                agent_id: wanted.agent_id,
+                kind: wanted.kind,
+                origin: wanted.origin,
+                attempt: wanted.tally.attempts.saturating_add(1),
+                from_version: wanted.from_version,
+                version: wanted.version.to_string(),
                 sha256: None,
                 state: UpdateState::Waiting,
                 phase: None,
@@ -83,14 +140,15 @@ impl UpdateRecord {
                 finished_at: None,
                 timeline: Vec::new(),
                 journal: Vec::new(),
+                log: Vec::new(),
             },
-            allow_downgrade,
+            allow_downgrade: wanted.allow_downgrade,
+            tally: wanted.tally,
             sent: 0,
             staged_reply: false,
             session: None,
-        };
-        record.enter("requested", now, None);
-        record
+            heard_at: Some(now),
+        }
     }
 
     /// True while an outcome is awaited.
@@ -98,26 +156,38 @@ impl UpdateRecord {
         !self.update.state.is_final()
     }
 
-    /// What the rollout decision needs to know of it, on this connection.
+    /// What the rollout decision needs to know of it while it is open, on this connection.
     pub fn attempt(&self, session: SessionId) -> Attempt {
-        Attempt {
-            state: self.update.state,
-            sent: self.sent,
-            in_hand: self.session == Some(session),
+        Attempt { sent: self.sent, in_hand: self.session == Some(session) }
+    }
+
+    /// What it comes to for its version on its agent. A rollback that did not work out is the operator's to repeat.
+    pub fn standing(&self) -> Standing {
+        let update = &self.update;
+        let ended_at = update.finished_at.unwrap_or(update.requested_at);
+        match (update.kind, update.state) {
+            (UpdateKind::Rollback, UpdateState::Failed | UpdateState::RolledBack) => {
+                Standing::of(self.tally, UpdateState::Superseded, None, ended_at)
+            }
+            (UpdateKind::Rollback | UpdateKind::Update, state) => {
+                let kind = update.failure.as_ref().map(|failure| failure.kind);
+                Standing::of(self.tally, state, kind, ended_at)
+            }
         }
     }
 
-    /// `agent.update` goes out on this connection.
-    pub fn sent(&mut self, sha256: Sha256Digest, session: SessionId, now: Timestamp) {
+    /// It goes out on this connection.
+    pub fn sent(&mut self, sha256: Option<Sha256Digest>, session: SessionId, now: Timestamp) {
         self.sent += 1;
         let again = (self.sent > 1)
             .then(|| format!("sent again ({} of {})", self.sent, kenny_core::rollout::MAX_SENDS));
-        self.update.sha256 = Some(sha256);
+        self.update.sha256 = sha256;
         self.update.state = UpdateState::Running;
         self.update.phase = None;
         self.update.percent = None;
         self.staged_reply = false;
         self.session = Some(session);
+        self.heard_at = Some(now);
         self.enter("sent", now, again);
     }
 
@@ -126,11 +196,23 @@ impl UpdateRecord {
         if !self.is_open() || self.session != Some(session) {
             return Applied::Late;
         }
-        let failure = self
-            .update
-            .failure
-            .take()
-            .unwrap_or_else(|| Failure { kind: FailureKind::Refused, detail: error.to_string() });
+        let kind = match error.code {
+            // The same request gets the same answer, until somebody changes something.
+            ErrorCode::NotFound | ErrorCode::Unsupported | ErrorCode::BadArgs => {
+                FailureKind::Refused
+            }
+            // It was tried. All that an agent of 0.2 says of any failure.
+            ErrorCode::Timeout | ErrorCode::ExecFailed | ErrorCode::Internal => FailureKind::Other,
+        };
+        let mut detail = error.to_string();
+        if self.update.kind == UpdateKind::Rollback && error.code == ErrorCode::NotFound {
+            let Update { agent_id: agent, version, .. } = &self.update;
+            detail = format!(
+                "this agent cannot go back by itself ({detail}); `kenny update {agent} --to {version} --allow-downgrade` installs \
+                 that version"
+            );
+        }
+        let failure = self.update.failure.take().unwrap_or(Failure { kind, detail });
         self.finish(UpdateState::Failed, Some(failure), now)
     }
 
@@ -139,6 +221,7 @@ impl UpdateRecord {
         if !self.is_open() || self.session != Some(session) {
             return Applied::Late;
         }
+        self.heard(now, UpdateState::Running);
         self.staged_reply = true;
         if self.update.phase.is_none_or(|phase| phase < Phase::Staged) {
             self.update.phase = Some(Phase::Staged);
@@ -148,88 +231,13 @@ impl UpdateRecord {
         Applied::Changed
     }
 
-    /// The agent reported a phase. `running` is the version that it registered with.
-    pub fn status(
-        &mut self,
-        status: &UpdateStatus,
-        session: SessionId,
-        running: &str,
-        now: Timestamp,
-    ) -> Applied {
-        if !self.is_open() {
-            return self.explained(status);
-        }
-        self.session = Some(session);
-        if self.update.state == UpdateState::Waiting {
-            self.update.state = UpdateState::Running;
-        }
-        if self.update.phase.is_some_and(|phase| status.phase < phase) {
-            return Applied::Nothing;
-        }
-        let on_target = is_version(running, &self.update.version);
-        match status.phase {
-            Phase::Committed if on_target => {
-                self.enter_once(Phase::Committed.as_str(), now, status.detail.clone());
-                self.update.phase = Some(Phase::Committed);
-                self.finish(UpdateState::Succeeded, None, now)
-            }
-            Phase::RolledBack => {
-                let failure = reason(status.failure.as_ref(), status.detail.as_deref());
-                self.update.phase = Some(Phase::RolledBack);
-                self.finish(UpdateState::RolledBack, Some(failure), now)
-            }
-            Phase::Failed => {
-                let failure = reason(status.failure.as_ref(), status.detail.as_deref());
-                self.update.phase = Some(Phase::Failed);
-                self.finish(UpdateState::Failed, Some(failure), now)
-            }
-            // A commit told by an agent that runs something else is believed once it registers with the new version.
-            Phase::Accepted
-            | Phase::Downloading
-            | Phase::Verifying
-            | Phase::Preflight
-            | Phase::Staged
-            | Phase::Swapping
-            | Phase::Probation
-            | Phase::Committed => {
-                if self.update.phase == Some(status.phase) {
-                    if self.update.percent == status.percent {
-                        return Applied::Nothing;
-                    }
-                    self.update.percent = status.percent;
-                    return Applied::Progress;
-                }
-                self.update.phase = Some(status.phase);
-                self.update.percent = status.percent;
-                self.enter(status.phase.as_str(), now, status.detail.clone());
-                if status.phase == Phase::Probation && on_target {
-                    self.update.state = UpdateState::Online;
-                    self.enter_once("online", now, None);
-                }
-                Applied::Changed
-            }
-        }
-    }
-
-    /// A failure that was only known as a refusal gets its reason when the report overtakes the answer.
-    fn explained(&mut self, status: &UpdateStatus) -> Applied {
-        let bare = self.update.state == UpdateState::Failed
-            && self.update.failure.as_ref().is_some_and(|known| known.kind == FailureKind::Refused);
-        match &status.failure {
-            Some(failure) if bare && status.phase == Phase::Failed => {
-                self.update.failure = Some(failure.clone());
-                Applied::Changed
-            }
-            Some(_) | None => Applied::Late,
-        }
-    }
-
     /// The connection ended.
     pub fn disconnected(&mut self, session: SessionId, now: Timestamp) -> Applied {
         if !self.is_open() || self.session != Some(session) {
             return Applied::Nothing;
         }
         self.session = None;
+        self.heard_at = Some(now);
         self.update.percent = None;
         if self.update.phase.is_some_and(|phase| matches!(phase, Phase::Staged | Phase::Swapping)) {
             self.enter_once("stopped", now, None);
@@ -237,106 +245,47 @@ impl UpdateRecord {
         Applied::Changed
     }
 
-    /// The agent registered: what it runs, and what it says, decide.
-    pub fn registered(&mut self, facts: &Registered<'_>, now: Timestamp) -> Applied {
-        if !self.is_open() {
+    /// Time passed. `may_be_silent` says that the agent has nothing to report with and is at work.
+    pub fn passed(&mut self, may_be_silent: bool, pace: &Pace, now: Timestamp) -> Applied {
+        match self.update.state {
+            UpdateState::Running | UpdateState::Online => {}
+            UpdateState::Waiting
+            | UpdateState::Unknown
+            | UpdateState::Succeeded
+            | UpdateState::RolledBack
+            | UpdateState::Failed
+            | UpdateState::Superseded => return Applied::Nothing,
+        }
+        let heard_at = *self.heard_at.get_or_insert(now);
+        if may_be_silent || !pace.is_overdue(self.update.phase, heard_at, now) {
             return Applied::Nothing;
         }
-        if let Some(previous) = self.session
-            && previous != facts.session
-        {
-            self.disconnected(previous, now);
-        }
-        let on_target = is_version(facts.version, &self.update.version);
-        match facts.report.filter(|report| report.update_id == self.update.id) {
-            Some(report) => self.reported(report, facts, on_target, now),
-            None if on_target => {
-                let detail = if self.sent == 0 {
-                    format!("already runs {}", facts.version)
-                } else {
-                    format!("registered with {}", facts.version)
-                };
-                self.enter_once("online", now, Some(detail));
-                self.finish(UpdateState::Succeeded, None, now)
-            }
-            None if self.sent > 0 && self.staged_reply && !facts.speaks_0_3 => {
-                let failure = Failure {
-                    kind: FailureKind::Other,
-                    detail: format!(
-                        "the agent staged {} and came back on {} without saying why",
-                        self.update.version, facts.version
-                    ),
-                };
-                self.finish(UpdateState::RolledBack, Some(failure), now)
-            }
-            // It knows nothing of the update: the decision sends it (again).
-            None => Applied::Nothing,
-        }
+        self.update.state = UpdateState::Unknown;
+        self.update.percent = None;
+        let phase = self.update.phase.map_or_else(
+            || "when it was sent".to_owned(),
+            |phase| format!("in the phase `{phase}`"),
+        );
+        self.enter("unknown", now, Some(format!("silent for too long, last heard of {phase}")));
+        Applied::Changed
     }
 
-    fn reported(
-        &mut self,
-        report: &UpdateReport,
-        facts: &Registered<'_>,
-        on_target: bool,
-        now: Timestamp,
-    ) -> Applied {
-        self.update.journal.clone_from(&report.history);
-        self.update.phase = self.update.phase.max(Some(report.phase));
-        match report.phase {
-            Phase::RolledBack => {
-                let failure = reason(report.failure.as_ref(), None);
-                self.finish(UpdateState::RolledBack, Some(failure), now)
-            }
-            Phase::Failed => {
-                let failure = reason(report.failure.as_ref(), None);
-                self.finish(UpdateState::Failed, Some(failure), now)
-            }
-            Phase::Committed if on_target => {
-                self.online(report, facts, now);
-                self.enter_once(Phase::Committed.as_str(), now, None);
-                self.finish(UpdateState::Succeeded, None, now)
-            }
-            Phase::Committed => {
-                let failure = Failure {
-                    kind: FailureKind::Other,
-                    detail: format!(
-                        "the agent says that it went to {} for good, and yet it runs {}",
-                        self.update.version, facts.version
-                    ),
-                };
-                self.finish(UpdateState::RolledBack, Some(failure), now)
-            }
-            Phase::Accepted
-            | Phase::Downloading
-            | Phase::Verifying
-            | Phase::Preflight
-            | Phase::Staged
-            | Phase::Swapping
-            | Phase::Probation => {
-                self.session = Some(facts.session);
-                if on_target {
-                    self.update.state = UpdateState::Online;
-                    self.online(report, facts, now);
-                } else {
-                    self.update.state = UpdateState::Running;
-                }
-                Applied::Changed
-            }
+    /// A word about it came. True when it was not known how it stands.
+    fn heard(&mut self, now: Timestamp, state: UpdateState) -> bool {
+        self.heard_at = Some(now);
+        let silent = self.update.state == UpdateState::Unknown;
+        if silent {
+            self.update.state = state;
+            self.enter("heard", now, None);
         }
+        silent
     }
 
-    fn online(&mut self, report: &UpdateReport, facts: &Registered<'_>, now: Timestamp) {
-        let started = report
-            .history
-            .iter()
-            .rev()
-            .find(|moment| {
-                moment.step.as_deref() == Some("started") || moment.phase == Phase::Probation
-            })
-            .map(|moment| format!("at {} by the PC's clock", moment.at));
-        self.enter_once("started", now, started);
-        self.enter_once("online", now, Some(format!("registered with {}", facts.version)));
+    /// The agent went back to another version than was expected.
+    pub fn redirected(&mut self, version: &Version, now: Timestamp) {
+        let detail = format!("the agent kept {version} and not {}", self.update.version);
+        self.update.version = version.to_string();
+        self.enter("redirected", now, Some(detail));
     }
 
     /// The agent runs it already: nothing is sent.
@@ -351,7 +300,7 @@ impl UpdateRecord {
         let failure = Failure {
             kind: FailureKind::Refused,
             detail: format!(
-                "it was sent {} times and the agent never took it; look at the agent's log, then ask for the update again",
+                "it was sent {} times and the agent never took it; look at the agent's log, then ask again",
                 self.sent
             ),
         };
@@ -376,6 +325,7 @@ impl UpdateRecord {
             UpdateState::Waiting
             | UpdateState::Running
             | UpdateState::Online
+            | UpdateState::Unknown
             | UpdateState::Succeeded
             | UpdateState::Superseded => None,
         };
@@ -407,13 +357,6 @@ impl UpdateRecord {
             self.enter(step, at, detail);
         }
     }
-}
-
-fn reason(failure: Option<&Failure>, detail: Option<&str>) -> Failure {
-    failure.cloned().unwrap_or_else(|| Failure {
-        kind: FailureKind::Other,
-        detail: detail.unwrap_or("the agent gave no reason").to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! The whole server in this process, with raw WebSocket agents and HTTP clients on loopback.
 
 mod api;
+mod attempts;
 mod load;
+mod probe;
 mod rig;
+mod rollbacks;
+mod silence;
+mod told;
 mod tunnel;
 mod updates;

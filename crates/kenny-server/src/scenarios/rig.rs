@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use kenny_proto::AgentId;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -15,7 +16,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use crate::app::App;
 use crate::config::Config;
 use crate::releases::test_image::agent_image;
+use crate::rollout;
 use crate::server::Server;
+use crate::store::rows;
 use crate::testing::TempDir;
 
 /// Nothing here takes longer unless it is broken.
@@ -135,6 +138,47 @@ impl Rig {
         self.until(&format!("/agents/{id}"), |body| body["agent"]["online"] == online).await
     }
 
+    /// Has the rollout's timer look at the fleet as it will in so many minutes.
+    pub fn look_in(&self, minutes: i64) {
+        let later = Timestamp::now().checked_add(SignedDuration::from_mins(minutes)).unwrap();
+        rollout::look(&self.app, later);
+    }
+
+    pub async fn agent_view(&self, id: &str) -> Value {
+        self.get(&format!("/agents/{id}")).await["agent"].clone()
+    }
+
+    /// Asks for a version; the new update.
+    pub async fn wanted(&self, id: &str, version: &str) -> Value {
+        let path = format!("/agents/{id}/updates");
+        let (status, update) = self.post(&path, json!({"version": version})).await;
+        assert_eq!(status, 201, "{update}");
+        update
+    }
+
+    /// Waits until an update stands like this.
+    pub async fn outcome(&self, id: &Value, state: &str) -> Value {
+        let path = format!("/updates/{}", id.as_str().unwrap());
+        self.until(&path, |update| update["state"] == state).await
+    }
+
+    /// The kinds and summaries of what happened to an agent.
+    pub async fn happened(&self, id: &AgentId) -> Vec<(String, String)> {
+        let id = id.clone();
+        let read = move |connection: &rusqlite::Connection| {
+            rows::events_after(connection, 0, Some(&id), 10_000)
+        };
+        let events = self.app.store.run(read).await.unwrap();
+        events.into_iter().map(|event| (event.kind, event.summary)).collect()
+    }
+
+    pub async fn metric(&self, name: &str) -> String {
+        let text = within(self.http.get(format!("{}/metrics", self.url)).send()).await.unwrap();
+        let text = within(text.text()).await.unwrap();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{name} is not in {text}")).to_owned()
+    }
+
     pub async fn connect(&self) -> FakeAgent {
         let url = format!("{}/agent/ws", self.url.replace("http", "ws"));
         let (socket, _) = within(tokio_tungstenite::connect_async(url)).await.unwrap();
@@ -218,6 +262,13 @@ impl FakeAgent {
         let error = json!({"code": code, "message": message});
         self.send(&json!({"type": "response", "id": request["id"], "ok": false, "error": error}))
             .await;
+    }
+
+    /// Ends the update that the request carried as failed: the report, then the answer.
+    pub async fn fail(&mut self, request: &Value, kind: &str, detail: &str) {
+        let failure = json!({"kind": kind, "detail": detail});
+        self.status(request, "failed", json!({"failure": failure})).await;
+        self.refuse(request, "exec_failed", detail).await;
     }
 
     pub async fn status(&mut self, request: &Value, phase: &str, more: Value) {

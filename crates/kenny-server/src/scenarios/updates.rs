@@ -16,14 +16,11 @@ fn steps(update: &Value) -> Vec<&str> {
 }
 
 async fn wanted(rig: &Rig, version: &str) -> Value {
-    let (status, update) = rig.post("/agents/pc-1/updates", json!({"version": version})).await;
-    assert_eq!(status, 201, "{update}");
-    update
+    rig.wanted("pc-1", version).await
 }
 
 async fn outcome(rig: &Rig, update: &Value, state: &str) -> Value {
-    let path = format!("/updates/{}", update["id"].as_str().unwrap());
-    rig.until(&path, |update| update["state"] == state).await
+    rig.outcome(&update["id"], state).await
 }
 
 #[tokio::test]
@@ -122,7 +119,7 @@ async fn an_agent_of_0_2_gets_three_arguments_and_is_judged_by_its_version() {
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_only_when_the_operator_asks_again() {
+async fn what_failed_is_tried_again_at_once_when_the_operator_asks_again() {
     let rig = Rig::start().await;
     let token = rig.agent("pc-1").await;
     rig.release("1.1.0").await;
@@ -142,6 +139,7 @@ async fn what_failed_is_tried_again_only_when_the_operator_asks_again() {
     agent.settle().await;
     let second = wanted(&rig, "1.1.0").await;
     assert_ne!(second["id"], first["id"]);
+    assert_eq!((&second["attempt"], &second["origin"]), (&json!(2), &json!("operator")));
     let request = agent.request("agent.update").await;
     agent.refuse(&request, "unsupported", "not as a service").await;
     let second = outcome(&rig, &second, "failed").await;

@@ -6,6 +6,7 @@
 
 pub mod rows;
 mod schema;
+pub mod update_rows;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-//! The SQL: what is a row and what a value. Called on the database's thread only.
+//! The SQL of all but updates: what is a row and what a value. Called on the database's thread only.
 
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use kenny_proto::api::{Event, Release, TelemetryView, TimelineEntry, Update};
-use kenny_proto::{AgentId, Sha256Digest, UpdateId};
+use kenny_proto::api::{Event, Release, TelemetryView};
+use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 
 use crate::auth::TokenHash;
 use crate::fleet::{AgentFacts, Desired};
-use crate::rollout::UpdateRecord;
 
 /// The hash of the operator's token, hexadecimal.
 pub const OPERATOR_TOKEN_HASH: &str = "operator_token_hash";
@@ -193,137 +192,6 @@ pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::R
     Ok(())
 }
 
-/// Adds an update with its timeline.
-pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
-    let update = &record.update;
-    connection.execute(
-        "INSERT INTO updates (id, agent_id, from_version, version, allow_downgrade, state, sent, staged_reply, requested_at, journal)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, '[]')",
-        params![
-            update.id.to_string(),
-            update.agent_id.as_str(),
-            update.from_version,
-            update.version,
-            record.allow_downgrade,
-            word(&update.state),
-            update.requested_at.to_string()
-        ],
-    )?;
-    save_update(connection, record)
-}
-
-/// Writes how an update stands; nothing when it is gone with its agent.
-pub fn save_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
-    let update = &record.update;
-    let id = update.id.to_string();
-    let changed = connection
-        .prepare_cached(
-            "UPDATE updates SET sha256 = ?2, state = ?3, phase = ?4, failure = ?5, sent = ?6, staged_reply = ?7,
-             finished_at = ?8, journal = ?9 WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            update.sha256.map(|sha256| sha256.to_string()),
-            word(&update.state),
-            update.phase.as_ref().map(word),
-            update.failure.as_ref().map(to_json),
-            record.sent,
-            record.staged_reply,
-            update.finished_at.map(|at| at.to_string()),
-            to_json(&update.journal)
-        ])?;
-    if changed == 0 {
-        return Ok(());
-    }
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO update_timeline (update_id, position, step, at, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    for (position, entry) in (0_i64..).zip(&update.timeline) {
-        insert.execute(params![id, position, entry.step, entry.at.to_string(), entry.detail])?;
-    }
-    Ok(())
-}
-
-const UPDATE_COLUMNS: &str = "SELECT id, agent_id, from_version, version, allow_downgrade, sha256, state, phase, failure, sent,
-    staged_reply, requested_at, finished_at, journal FROM updates";
-
-/// The newest update of every agent that has one.
-pub fn last_updates(connection: &Connection) -> rusqlite::Result<Vec<UpdateRecord>> {
-    let sql = format!(
-        "{UPDATE_COLUMNS} WHERE sequence IN (SELECT max(sequence) FROM updates GROUP BY agent_id)"
-    );
-    with_timelines(
-        connection,
-        connection.prepare(&sql)?.query_map([], update)?.collect::<Result<_, _>>()?,
-    )
-}
-
-/// An agent's updates, newest first.
-pub fn updates_of(
-    connection: &Connection,
-    id: &AgentId,
-    limit: u32,
-) -> rusqlite::Result<Vec<UpdateRecord>> {
-    let sql = format!("{UPDATE_COLUMNS} WHERE agent_id = ?1 ORDER BY sequence DESC LIMIT ?2");
-    let records = connection
-        .prepare_cached(&sql)?
-        .query_map(params![id.as_str(), limit], update)?
-        .collect::<Result<_, _>>()?;
-    with_timelines(connection, records)
-}
-
-/// One update.
-pub fn update_by_id(
-    connection: &Connection,
-    id: UpdateId,
-) -> rusqlite::Result<Option<UpdateRecord>> {
-    let sql = format!("{UPDATE_COLUMNS} WHERE id = ?1");
-    let record = connection.prepare_cached(&sql)?.query_row([id.to_string()], update).optional()?;
-    let mut records = with_timelines(connection, Vec::from_iter(record))?;
-    Ok(records.pop())
-}
-
-fn update(row: &Row<'_>) -> rusqlite::Result<UpdateRecord> {
-    Ok(UpdateRecord {
-        update: Update {
-            id: parsed(row, 0)?,
-            agent_id: parsed(row, 1)?,
-            from_version: row.get(2)?,
-            version: row.get(3)?,
-            sha256: parsed_option(row, 5)?,
-            state: named(row, 6)?,
-            phase: row.get::<_, Option<String>>(7)?.map(|_| named(row, 7)).transpose()?,
-            percent: None,
-            failure: json_option(row, 8)?,
-            requested_at: parsed(row, 11)?,
-            finished_at: parsed_option(row, 12)?,
-            timeline: Vec::new(),
-            journal: json(row, 13)?,
-        },
-        allow_downgrade: row.get(4)?,
-        sent: row.get(9)?,
-        staged_reply: row.get(10)?,
-        session: None,
-    })
-}
-
-fn with_timelines(
-    connection: &Connection,
-    mut records: Vec<UpdateRecord>,
-) -> rusqlite::Result<Vec<UpdateRecord>> {
-    let mut timeline = connection.prepare_cached(
-        "SELECT step, at, detail FROM update_timeline WHERE update_id = ?1 ORDER BY position",
-    )?;
-    for record in &mut records {
-        record.update.timeline = timeline
-            .query_map([record.update.id.to_string()], |row| {
-                Ok(TimelineEntry { step: row.get(0)?, at: parsed(row, 1)?, detail: row.get(2)? })
-            })?
-            .collect::<Result<_, _>>()?;
-    }
-    Ok(records)
-}
-
 /// Keeps an event.
 pub fn insert_event(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     connection
@@ -380,12 +248,12 @@ pub fn prune_events(connection: &Connection, kept: u32) -> rusqlite::Result<()> 
     Ok(())
 }
 
-fn to_json(value: &impl Serialize) -> String {
+pub(super) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our types have string keys and no failing serialisers")
 }
 
 /// The wire name of a value that serialises as a plain string.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => unreachable!("only unit variants come here"),
@@ -399,14 +267,14 @@ fn damaged(
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.get_ref(column)?.as_str()?.parse().map_err(|error| damaged(column, error))
 }
 
-fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+pub(super) fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -416,18 +284,21 @@ where
         .transpose()
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| damaged(column, error))
 }
 
-fn json_option<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn json_option<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
     row.get_ref(column)?
         .as_str_or_null()?
         .map(|text| serde_json::from_str(text).map_err(|error| damaged(column, error)))
         .transpose()
 }
 
-fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word: String = row.get(column)?;
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| damaged(column, error))
 }

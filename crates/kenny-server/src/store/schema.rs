@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only appended.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE settings (
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -75,7 +76,26 @@ const MIGRATIONS: &[&str] = &["
         body TEXT
     ) STRICT;
     CREATE INDEX events_by_agent ON events (agent_id, id) WHERE agent_id IS NOT NULL;
-"];
+",
+    "
+    ALTER TABLE updates ADD COLUMN kind TEXT NOT NULL DEFAULT 'update';
+    ALTER TABLE updates ADD COLUMN origin TEXT NOT NULL DEFAULT 'operator';
+    ALTER TABLE updates ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE updates ADD COLUMN tally TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE updates ADD COLUMN log TEXT NOT NULL DEFAULT '[]';
+    CREATE INDEX updates_by_version ON updates (agent_id, version, sequence);
+
+    CREATE TABLE holds (
+        agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
+        version TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        since TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        cleared INTEGER NOT NULL,
+        PRIMARY KEY (agent_id, version)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The schema version that this server writes.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
@@ -106,7 +126,11 @@ pub fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use kenny_proto::UpdateId;
+    use kenny_proto::api::UpdateOrigin;
+
     use super::*;
+    use crate::store::update_rows;
 
     #[test]
     fn migrations_apply_once_and_a_newer_database_is_refused() {
@@ -123,5 +147,28 @@ mod tests {
         let error = prepare(&mut connection).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found, known } if found == known + 1));
         assert!(error.to_string().contains("newer kenny-server"), "{error}");
+    }
+
+    #[test]
+    fn updates_of_the_first_schema_read_as_first_attempts() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let id = UpdateId::random();
+        connection
+            .execute_batch(&format!(
+                r#"INSERT INTO agents (id, token_hash, created_at, desired_version) VALUES ('pc-1', 'x', 'x', '1.1.0');
+                INSERT INTO updates (id, agent_id, version, allow_downgrade, state, failure, sent, staged_reply, requested_at,
+                finished_at, journal) VALUES ('{id}', 'pc-1', '1.1.0', 0, 'failed', '{{"kind": "disk", "detail": "full"}}', 1, 0,
+                '2026-11-20T10:00:00Z', '2026-11-20T10:05:00Z', '[]')"#
+            ))
+            .unwrap();
+        prepare(&mut connection).unwrap();
+        let record = update_rows::update_by_id(&connection, id).unwrap().unwrap();
+        assert_eq!((record.update.attempt, record.update.log.len()), (1, 0));
+        assert_eq!(record.update.origin, UpdateOrigin::Operator);
+        let standings = update_rows::standings(&connection).unwrap();
+        assert_eq!(standings.len(), 1);
+        assert_eq!(standings[0].1.tally.excused, 1, "the disk is not the version's fault");
     }
 }

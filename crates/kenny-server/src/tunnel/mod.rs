@@ -4,6 +4,7 @@
 
 mod connection;
 mod handshake;
+mod probe;
 mod session;
 mod sweeper;
 
@@ -19,6 +20,7 @@ use kenny_proto::CloseCode;
 use crate::api::problem::problem;
 use crate::app::App;
 
+pub use probe::{PROBE_PATH, probe};
 pub use session::{CallError, Outcome, Session};
 pub use sweeper::run as run_sweeper;
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use windows_service::service::{
@@ -67,7 +67,14 @@ fn service_main(_arguments: Vec<OsString>) {
     } else {
         say(ServiceState::Running, ServiceControlAccept::STOP);
     }
-    // A service that hangs accepts no stop: only its end as a process ends this.
-    let _ = stopped.recv();
+    if let Some(Behaviour::CrashesAfter(time)) = BEHAVIOUR.get() {
+        if stopped.recv_timeout(*time) == Err(RecvTimeoutError::Timeout) {
+            // As a crash: the service manager is told nothing.
+            std::process::exit(1);
+        }
+    } else {
+        // A service that hangs accepts no stop: only its end as a process ends this.
+        let _ = stopped.recv();
+    }
     say(ServiceState::Stopped, ServiceControlAccept::empty());
 }

@@ -1,13 +1,14 @@
 //! `kenny agents` and `kenny agent ...`.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
-use kenny_proto::api::{Agent, AgentCreated, AgentDetail, Update, UpdateState};
+use kenny_proto::api::{Agent, AgentCreated, AgentDetail, Update, UpdateKind, UpdateState};
 use kenny_proto::frames::Status;
 
-use super::update;
+use super::{history, update};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Palette, Table, Tone, facts};
@@ -41,6 +42,30 @@ pub async fn show(client: &Client, output: Output, id: &AgentId) -> Result<(), C
     output::text(&describe(&detail, Timestamp::now(), output.palette))
 }
 
+/// `kenny agent clear-hold`.
+pub async fn clear_hold(client: &Client, id: &AgentId) -> Result<(), CliError> {
+    let agent = client.agent(id).await?.agent;
+    let Some(hold) = &agent.hold else {
+        output::note(&format!("Nothing is held for {id}."));
+        return Ok(());
+    };
+    client.clear_hold(id).await?;
+    output::note(&cleared(&agent, &hold.version));
+    Ok(())
+}
+
+fn cleared(agent: &Agent, version: &str) -> String {
+    let id = &agent.id;
+    let next = match (agent.desired_version.as_deref() == Some(version), agent.online) {
+        (true, true) => {
+            format!("It is tried again now; `kenny agent show {id}` shows how it goes.")
+        }
+        (true, false) => format!("It is tried again when {id} connects."),
+        (false, _) => format!("`kenny update {id} --to {version}` asks for it."),
+    };
+    format!("{version} is not held for {id} any more. {next}")
+}
+
 /// `kenny agent remove`.
 pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliError> {
     if !yes && !confirmed(id)? {
@@ -71,25 +96,39 @@ fn table(agents: &[Agent], now: Timestamp) -> Table {
     let mut table = Table::new(&["ID", "STATE", "VERSION", "OS", "UPDATE"]);
     for agent in agents {
         let presence = if agent.online { Tone::Good } else { Tone::Faint };
-        let update = agent.update.as_ref();
         table.row([
             agent.id.as_str().into(),
             Cell::new(presence, words::presence(agent, now)),
             versions(agent).into(),
             platform(agent).into(),
-            update.map_or_else(
-                || "".into(),
-                |update| Cell::new(tone(update.state), summary(update, now)),
-            ),
+            news(agent, now),
         ]);
     }
     table
 }
 
+/// What somebody should know of its updates: what is held, or else the last one and what comes next.
+fn news(agent: &Agent, now: Timestamp) -> Cell {
+    let wanted = agent.desired_version.as_deref();
+    if let Some(hold) = agent.hold.as_ref().filter(|hold| Some(hold.version.as_str()) == wanted) {
+        let since = words::ago(hold.since, now);
+        return Cell::new(Tone::Bad, format!("{} held, {since}: {}", hold.version, hold.reason));
+    }
+    let Some(update) = &agent.update else { return "".into() };
+    let next = match &agent.next_attempt {
+        Some(next) => format!("; {}", words::next_attempt(next, agent, now)),
+        None => String::new(),
+    };
+    Cell::new(tone(update.state), format!("{}{next}", summary(update, now)))
+}
+
 /// The colour of an update's state.
 pub fn tone(state: UpdateState) -> Tone {
     match state {
-        UpdateState::Waiting | UpdateState::Running | UpdateState::Online => Tone::Pending,
+        UpdateState::Waiting
+        | UpdateState::Running
+        | UpdateState::Online
+        | UpdateState::Unknown => Tone::Pending,
         UpdateState::Succeeded => Tone::Good,
         UpdateState::RolledBack | UpdateState::Failed => Tone::Bad,
         UpdateState::Superseded => Tone::Faint,
@@ -112,7 +151,11 @@ fn platform(agent: &Agent) -> String {
 
 fn summary(update: &Update, now: Timestamp) -> String {
     let since = update.finished_at.unwrap_or(update.requested_at);
-    format!("{} {}, {}", update.version, words::progress(update), words::ago(since, now))
+    let kind = match update.kind {
+        UpdateKind::Update => "",
+        UpdateKind::Rollback => "back to ",
+    };
+    format!("{kind}{} {}, {}", update.version, words::progress(update), words::ago(since, now))
 }
 
 fn welcome(created: &AgentCreated) -> String {
@@ -138,13 +181,39 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
         ("platform", Some(platform(agent)).filter(|text| !text.is_empty())),
         ("version", agent.version.clone()),
         ("wanted", agent.desired_version.clone()),
+        (
+            "held",
+            agent
+                .hold
+                .as_ref()
+                .map(|hold| format!("{}, {}: {}", hold.version, ago(hold.since), hold.reason)),
+        ),
+        (
+            "tried next",
+            agent.next_attempt.as_ref().map(|next| {
+                let when = words::next_attempt(next, agent, now);
+                format!("{}, {when} ({})", next.version, words::moment(next.at))
+            }),
+        ),
         ("runs", agent.service.map(|is_service| service(is_service).to_owned())),
         ("protocol", agent.protocol.clone()),
         ("sha256", agent.sha256.map(|sha256| sha256.to_string())),
     ]);
+    if let Some(hold) = &agent.hold {
+        let (id, version) = (&agent.id, &hold.version);
+        let _ = writeln!(
+            text,
+            "\nThe server does not send {version} to {id} until `kenny agent clear-hold {id}`. Any other version can be had \
+             with `kenny update {id} --to VERSION`."
+        );
+    }
     if !detail.updates.is_empty() {
         text.push_str("\nUpdates\n");
         text.push_str(&update::table(&detail.updates, now).render(palette));
+    }
+    if let Some(last) = last(detail) {
+        text.push_str("\nThe last ");
+        text.push_str(&history::describe(last, palette));
     }
     if let Some(telemetry) = &detail.telemetry {
         text.push_str("\nTelemetry, received ");
@@ -164,15 +233,23 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
     text
 }
 
+/// The agent's last update, as the list has it: with its log.
+fn last(detail: &AgentDetail) -> Option<&Update> {
+    let last = detail.agent.update.as_ref()?;
+    detail.updates.iter().find(|update| update.id == last.id).or(Some(last))
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use kenny_proto::api::{Hold, NextAttempt};
     use kenny_proto::{Arch, Os};
 
     use super::*;
 
     const PLAIN: Palette = Palette { coloured: false };
 
-    fn agent(id: &str, version: Option<&str>) -> Agent {
+    /// An agent that is offline and of which nothing else is known.
+    pub fn agent(id: &str, version: Option<&str>) -> Agent {
         Agent {
             id: id.parse().unwrap(),
             online: false,
@@ -188,6 +265,18 @@ mod tests {
             sha256: None,
             desired_version: None,
             update: None,
+            hold: None,
+            next_attempt: None,
+        }
+    }
+
+    /// A hold of this version since the epoch.
+    pub fn hold(version: &str) -> Hold {
+        Hold {
+            version: version.to_owned(),
+            attempts: 3,
+            since: Timestamp::UNIX_EPOCH,
+            reason: "it failed there 3 times, the last time: it ended at once".to_owned(),
         }
     }
 
@@ -208,12 +297,31 @@ mod tests {
             desired_version: Some("1.3.0".to_owned()),
             ..agent("b", Some("1.3.0"))
         };
-        let text = table(&[online, away, agent("new", None)], now).render(PLAIN);
+        let failed = Update {
+            finished_at: Some(Timestamp::from_second(940).unwrap()),
+            ..update::tests::update(UpdateState::RolledBack)
+        };
+        let waits = Agent {
+            online: true,
+            desired_version: Some("1.4.0".to_owned()),
+            next_attempt: Some(NextAttempt {
+                version: "1.4.0".to_owned(),
+                attempt: 2,
+                at: Timestamp::from_second(1240).unwrap(),
+            }),
+            update: Some(failed.clone()),
+            ..agent("c", Some("1.3.0"))
+        };
+        let held = Agent { hold: Some(hold("1.4.0")), ..waits.clone() };
+        let held = Agent { id: "d".parse().unwrap(), ..held };
+        let text = table(&[online, away, waits, held, agent("new", None)], now).render(PLAIN);
         assert_eq!(
             text,
             "ID       STATE                    VERSION         OS              UPDATE\n\
              anna-pc  online                   1.3.0 -> 1.4.0  windows x86_64  1.4.0 downloading 40 %, 16 min ago\n\
              b        offline, seen 3 min ago  1.3.0           linux\n\
+             c        online                   1.3.0 -> 1.4.0                  1.4.0 rolled back, 1 min ago; attempt 2 in 4 min\n\
+             d        online                   1.3.0 -> 1.4.0                  1.4.0 held, 16 min ago: it failed there 3 times, the last time: it ended at once\n\
              new      never connected          -\n"
         );
     }
@@ -238,5 +346,45 @@ mod tests {
             describe(&detail, Timestamp::from_second(60).unwrap(), PLAIN),
             "id     new\nstate  never connected\nadded  1 min ago (1970-01-01 00:00:00Z)\n"
         );
+    }
+
+    #[test]
+    fn a_hold_is_shown_with_its_reason_and_what_to_do() {
+        let detail = AgentDetail {
+            agent: Agent {
+                desired_version: Some("1.4.0".to_owned()),
+                hold: Some(hold("1.4.0")),
+                update: Some(update::tests::update(UpdateState::Failed)),
+                ..agent("anna-pc", Some("1.3.0"))
+            },
+            updates: vec![Update {
+                log: vec!["the end".to_owned()],
+                ..update::tests::update(UpdateState::Failed)
+            }],
+            telemetry: None,
+        };
+        let text = describe(&detail, Timestamp::from_second(7200).unwrap(), PLAIN);
+        for part in [
+            "\nheld     1.4.0, 2 h ago (1970-01-01 00:00:00Z): it failed there 3 times, the last time: it ended at once\n",
+            "\nThe server does not send 1.4.0 to anna-pc until `kenny agent clear-hold anna-pc`. Any other version can be had \
+             with `kenny update anna-pc --to VERSION`.\n",
+            "\nThe last update: 1.3.0 -> 1.4.0, failed\n",
+            "\nLog of the updater on the PC, its last lines\n  the end\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn clearing_a_hold_says_what_follows() {
+        let held = Agent { hold: Some(hold("1.4.0")), ..agent("anna-pc", None) };
+        assert_eq!(
+            cleared(&held, "1.4.0"),
+            "1.4.0 is not held for anna-pc any more. `kenny update anna-pc --to 1.4.0` asks for it."
+        );
+        let wanted = Agent { desired_version: Some("1.4.0".to_owned()), ..held };
+        assert!(cleared(&wanted, "1.4.0").ends_with("It is tried again when anna-pc connects."));
+        let online = Agent { online: true, ..wanted };
+        assert!(cleared(&online, "1.4.0").contains("It is tried again now"));
     }
 }

@@ -87,6 +87,10 @@ fn arguments(
             Some(ArgKind::Count) => text.parse::<u64>().map(Value::from).map_err(|_| {
                 CliError::Usage(format!("--arg {pair}: `{name}` is a whole number, zero or more"))
             })?,
+            Some(ArgKind::Flag) => text
+                .parse::<bool>()
+                .map(Value::from)
+                .map_err(|_| CliError::Usage(format!("--arg {pair}: `{name}` is true or false")))?,
             Some(ArgKind::TextList) => text.split(',').map(str::trim).collect(),
             None => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
         };
@@ -150,6 +154,12 @@ mod tests {
             exec(None, &["script=1", "timeout_s=5", "new=true", "text=a=b"]).unwrap(),
             json!({"script": "1", "timeout_s": 5, "new": true, "text": "a=b"})
         );
+        let update = ToolSpec::find("agent.update");
+        let knowingly = ["allow_quarantined=true".to_owned()];
+        assert_eq!(arguments(update, None, &knowingly).unwrap()["allow_quarantined"], json!(true));
+        let unclear = ["allow_quarantined=yes".to_owned()];
+        let error = arguments(update, None, &unclear).unwrap_err();
+        assert!(error.to_string().ends_with("`allow_quarantined` is true or false"), "{error}");
         let sections = ["sections=host, memory".to_owned()];
         let telemetry = arguments(ToolSpec::find("telemetry_collect"), None, &sections).unwrap();
         assert_eq!(Value::Object(telemetry), json!({"sections": ["host", "memory"]}));

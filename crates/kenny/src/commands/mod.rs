@@ -4,6 +4,7 @@ mod agents;
 mod call;
 mod events;
 mod follow;
+mod history;
 mod login;
 mod releases;
 mod status;
@@ -28,12 +29,14 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Agents => agents::list(&client, output).await,
         Command::Agent(AgentCommand::Add { id }) => agents::add(&client, output, id).await,
         Command::Agent(AgentCommand::Show { id }) => agents::show(&client, output, &id).await,
+        Command::Agent(AgentCommand::ClearHold { id }) => agents::clear_hold(&client, &id).await,
         Command::Agent(AgentCommand::Remove { id, yes }) => agents::remove(&client, &id, yes).await,
         Command::Release(ReleaseCommand::Add { files }) => {
             releases::add(&client, output, &files).await
         }
         Command::Release(ReleaseCommand::List) => releases::list(&client, output).await,
         Command::Update(args) => update::run(&client, output, args).await,
+        Command::Rollback(args) => update::roll_back(&client, output, args).await,
         Command::Updates { agent } => update::list(&client, output, &agent).await,
         Command::Call(args) => call::run(&client, output, args).await,
         Command::Tools => call::tools(&client, output).await,

@@ -15,6 +15,7 @@ struct Status<'a> {
     agents: usize,
     agents_online: usize,
     updates_open: usize,
+    held: Vec<String>,
     releases: usize,
     newest_release: Option<String>,
 }
@@ -47,6 +48,11 @@ impl<'a> Status<'a> {
             agents: agents.len(),
             agents_online: agents.iter().filter(|agent| agent.online).count(),
             updates_open: agents.iter().filter(is_open).count(),
+            held: agents
+                .iter()
+                .filter(|agent| agent.hold.is_some())
+                .map(|agent| agent.id.to_string())
+                .collect(),
             releases: releases.len(),
             newest_release: releases.first().map(|release| release.version.clone()),
         }
@@ -63,6 +69,12 @@ impl<'a> Status<'a> {
             ("version", Some(self.health.version.clone())),
             ("agents", Some(format!("{}, {} online", self.agents, self.agents_online))),
             ("updates", Some(format!("{} open", self.updates_open))),
+            (
+                "held",
+                (!self.held.is_empty()).then(|| {
+                    format!("{}; `kenny agent show ID` says what and why", self.held.join(", "))
+                }),
+            ),
             ("releases", Some(releases)),
         ])
     }

@@ -61,8 +61,8 @@ pub async fn watch(
             () = sleep_until(end) => {
                 screen.end_line()?;
                 return Err(CliError::TimedOut(format!(
-                    "the update of {} to {} has no outcome yet ({}); it goes on, and `kenny updates {}` shows it",
-                    update.agent_id, update.version, words::progress(&update), update.agent_id
+                    "the {} of {} to {} has no outcome yet ({}); it goes on, and `kenny updates {}` shows it",
+                    words::what(&update), update.agent_id, update.version, words::progress(&update), update.agent_id
                 )));
             }
         }
@@ -136,6 +136,11 @@ impl<W: Write> Screen<W> {
             match update.state {
                 UpdateState::Waiting => format!("waiting for {} to connect", update.agent_id),
                 UpdateState::Online => "online; the new version has yet to prove itself".to_owned(),
+                UpdateState::Unknown => format!(
+                    "{}; what happened is known when {} connects",
+                    words::progress(update),
+                    update.agent_id
+                ),
                 UpdateState::Running
                 | UpdateState::Succeeded
                 | UpdateState::RolledBack
@@ -179,6 +184,7 @@ fn step_line(entry: &TimelineEntry, requested_at: Timestamp, palette: Palette) -
     let tone = match entry.step.as_str() {
         "committed" | "online" => Tone::Good,
         "failed" | "rolled_back" => Tone::Bad,
+        "unknown" => Tone::Pending,
         _ => Tone::Plain,
     };
     let step = palette.paint(tone, &words::harmless(&entry.step));

@@ -19,9 +19,9 @@ use crate::{Assets, downtime};
 pub struct Options {
     #[command(flatten)]
     pub assets: Assets,
-    /// A candidate that ends as soon as it is started as a service.
+    /// A candidate that fails; the folder that it is in names its version, and that how. May be given again.
     #[arg(long)]
-    pub exits: PathBuf,
+    pub bad: Vec<PathBuf>,
     /// How many cases run at once. More than two disturb each other on two cores.
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
@@ -30,6 +30,16 @@ pub struct Options {
     pub updates: usize,
     /// Only cases whose names contain one of these words; `downtime` is the measurement.
     pub only: Vec<String>,
+}
+
+impl Options {
+    /// The candidate that fails in this way.
+    pub fn bad(&self, failing: &str) -> Result<&PathBuf> {
+        let version = format!("9.0.0-{failing}");
+        let is_it =
+            |path: &&PathBuf| path.parent().is_some_and(|folder| folder.ends_with(&version));
+        self.bad.iter().find(is_it).with_context(|| format!("{version} was not built"))
+    }
 }
 
 struct Report {

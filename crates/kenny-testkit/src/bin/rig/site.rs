@@ -78,9 +78,9 @@ impl Site {
         self.machine.run(&self.active(), &self.with_name(arguments)).await
     }
 
-    /// Names this machine's service, which all but `version` need to know.
+    /// Names this machine's service, which all but these need to know.
     fn with_name<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
-        if arguments == ["version"] {
+        if matches!(arguments.first(), Some(&("version" | "preflight"))) {
             return arguments.to_vec();
         }
         [arguments, &["--service-name", self.machine.service_name()]].concat()
@@ -88,7 +88,12 @@ impl Site {
 
     /// Installs the older agent as this site's agent, with a short probation, and waits until it is online.
     pub async fn install(&self) -> Result<Agent> {
-        let arguments = [
+        self.install_with(&[]).await
+    }
+
+    /// Installs with these arguments besides who and where; the probation is short where they do not say.
+    pub async fn install_with(&self, more: &[&str]) -> Result<Agent> {
+        let identity = [
             "install",
             "--server",
             &self.tunnel,
@@ -96,9 +101,11 @@ impl Site {
             &self.agent,
             "--token",
             &self.token,
-            "--probation-secs",
-            PROBATION_S,
         ];
+        let mut arguments = [identity.as_slice(), more].concat();
+        if !more.contains(&"--probation-secs") {
+            arguments.extend(["--probation-secs", PROBATION_S]);
+        }
         self.agent_command(&self.assets.old, &arguments).await?.success()?;
         self.client().online(&self.agent, Some(&self.assets.old_version()), SOON).await
     }

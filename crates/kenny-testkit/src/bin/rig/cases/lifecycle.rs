@@ -45,6 +45,49 @@ pub async fn installs_and_says_how_it_is(site: &Site, options: &Options) -> Resu
     Ok(Outcome::Passed)
 }
 
+/// What `preflight` ends with when it cannot use the config, and when nobody answers.
+const UNFIT: i32 = 2;
+const NO_SERVER: i32 = 5;
+
+pub async fn a_preflight_says_whether_it_would_work_here(
+    site: &Site,
+    _: &Options,
+) -> Result<Outcome> {
+    site.install().await?;
+    let before = site.client().agent(&site.agent).await?.agent.connected_at;
+    let well = site.installed(&["preflight", "--json"]).await?.success()?.stdout;
+    let well: Value = serde_json::from_str(&well).with_context(|| format!("not JSON:\n{well}"))?;
+    ensure!(well["server"] == "accepted" && well["problem"].is_null(), "it says {well}");
+    ensure!(well["os"] == "windows" && well["protocol"] == "0.3", "it says {well}");
+    // Asking displaces no connection.
+    let after = site.client().agent(&site.agent).await?.agent;
+    ensure!(after.online && after.connected_at == before, "the connection was made anew");
+
+    let good = fs_err::read_to_string(site.config())?;
+    let config = site.machine.install_dir().join("other.config.json");
+    let tries = [
+        (good.replace(&site.token, "not-the-token"), NO_SERVER, "refuses"),
+        (
+            good.replace(site.client().base().trim_start_matches("http://"), "127.0.0.1:1"),
+            NO_SERVER,
+            "cannot be reached",
+        ),
+        (good.replace("agent_id", "agent_idd"), UNFIT, "agent_idd"),
+    ];
+    for (content, code, words) in tries {
+        fs_err::write(&config, content)?;
+        let path = config.to_str().context("paths of the rig are UTF-8")?;
+        let output = site.installed(&["preflight", "--config", path]).await?.exited_with(code)?;
+        ensure!(output.stdout.contains(words), "it does not say \"{words}\":\n{}", output.text());
+        ensure!(!output.text().contains(&site.token), "it shows the token:\n{}", output.text());
+    }
+
+    // Not for the console either.
+    let updater = site.installed(&["run-updater"]).await?.exited_with(2)?;
+    ensure!(updater.text().contains("nothing to do by hand"), "it says:\n{}", updater.text());
+    Ok(Outcome::Passed)
+}
+
 pub async fn stops_and_starts(site: &Site, _: &Options) -> Result<Outcome> {
     site.install().await?;
     site.machine.stop_service(site.machine.service_name()).await?.success()?;

@@ -1,7 +1,9 @@
 //! The cases of the live suite, by name.
 
+mod failures;
 mod lifecycle;
 mod operators;
+mod rollbacks;
 mod tools;
 mod updates;
 
@@ -46,7 +48,16 @@ macro_rules! cases {
 
 /// Every case. The longest come first, so that two at a time end together.
 pub const ALL: &[Case] = cases![
-    updates::a_candidate_that_exits_is_rolled_back,
+    updates::another_request_while_one_is_open_is_refused,
+    failures::a_candidate_that_crashes_on_probation_is_rolled_back,
+    failures::a_candidate_that_hangs_is_rolled_back,
+    failures::a_candidate_that_never_connects_is_rolled_back,
+    rollbacks::somebody_at_the_pc_goes_back,
+    failures::a_broken_config_is_restored,
+    failures::a_candidate_that_exits_is_rolled_back,
+    rollbacks::an_operator_goes_back_by_a_tool_call,
+    failures::a_candidate_that_fails_its_preflight_stops_nothing,
+    updates::a_foreign_file_in_the_staging_folder_survives,
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
     updates::a_newer_version_is_installed,
@@ -54,6 +65,7 @@ pub const ALL: &[Case] = cases![
     lifecycle::installing_again_keeps_identity_and_config,
     lifecycle::installing_a_newer_version_upgrades_in_place,
     lifecycle::installs_and_says_how_it_is,
+    lifecycle::a_preflight_says_whether_it_would_work_here,
     lifecycle::a_failed_install_leaves_nothing,
     lifecycle::stops_and_starts,
     lifecycle::a_bad_config_stops_the_service_with_its_code,

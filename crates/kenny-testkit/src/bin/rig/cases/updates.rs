@@ -1,7 +1,6 @@
 //! The main job: a server pushes a version to an agent that is its own service.
 
 use anyhow::{Context, Result, ensure};
-use kenny_proto::FailureKind;
 use kenny_proto::api::{Update, UpdateState};
 use kenny_testkit::client::pretty;
 use kenny_testkit::eventually;
@@ -69,7 +68,7 @@ pub async fn a_wrong_hash_is_refused(site: &Site, options: &Options) -> Result<O
     site.install().await?;
     let running = options.assets.new_version();
     site.client().add_release(&options.assets.new).await?;
-    let other = site.client().add_release(&options.exits).await?;
+    let other = site.client().add_release(options.bad("exits")?).await?;
     let update = site.client().update(&site.agent, &running, false).await?;
     let update = site.client().finished(update.id, SOON).await?;
     ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
@@ -96,25 +95,65 @@ pub async fn a_wrong_hash_is_refused(site: &Site, options: &Options) -> Result<O
     Ok(Outcome::Passed)
 }
 
-pub async fn a_candidate_that_exits_is_rolled_back(
+pub async fn another_request_while_one_is_open_is_refused(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    // Long enough that the update is open for as long as this looks at it.
+    site.install_with(&["--probation-secs", "20"]).await?;
+    let wanted = options.assets.new_version();
+    site.client().add_release(&options.assets.new).await?;
+    let update = site.client().update(&site.agent, &wanted, false).await?;
+    site.client().online(&site.agent, Some(&wanted), SOON).await?;
+    let pid = site.service_pid()?;
+
+    let args = json!({
+        "version": "8.0.0",
+        "url": format!("{}/artifacts/none", site.client().base()),
+        "sha256": "8".repeat(64),
+    });
+    let outcome = site.client().call(&site.agent, "agent.update", args).await?;
+    let error = outcome.error.with_context(|| format!("it was taken: {:?}", outcome.result))?;
+    ensure!(error.message.contains("still open"), "it says: {error}");
+    ensure!(error.message.contains(&wanted), "it does not say which is open: {error}");
+    // At the PC itself neither.
+    let by_hand = site.installed(&["rollback"]).await?.exited_with(1)?;
+    ensure!(by_hand.text().contains("still open"), "it says:\n{}", by_hand.text());
+
+    let update = site.client().finished(update.id, SOON).await?;
+    ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
+    ensure!(site.service_pid()? == pid, "the service was restarted");
+    updater_is_gone(site).await?;
+    Ok(Outcome::Passed)
+}
+
+pub async fn a_foreign_file_in_the_staging_folder_survives(
     site: &Site,
     options: &Options,
 ) -> Result<Outcome> {
     site.install().await?;
-    let added = site.client().add_release(&options.exits).await?;
-    let update = site.client().update(&site.agent, &added.release.version, false).await?;
+    let folder = site.machine.install_dir().join("update");
+    fs_err::create_dir_all(&folder)?;
+    // Called as nothing of ours is, and one as an old download: what it is worth is a matter of its name alone.
+    let foreign = ["setup.exe", "notes.txt", "0123.exe"];
+    let abandoned = format!("{}.part", "0".repeat(64));
+    for name in foreign.into_iter().chain([abandoned.as_str()]) {
+        fs_err::write(folder.join(name), name)?;
+    }
+    let wanted = options.assets.new_version();
+    site.client().add_release(&options.assets.new).await?;
+    let update = site.client().update(&site.agent, &wanted, false).await?;
     let update = site.client().finished(update.id, SOON).await?;
-    ensure!(update.state == UpdateState::RolledBack, "it ended otherwise:\n{}", pretty(&update));
-    let failure = update.failure.as_ref().context("the server does not show why")?;
-    ensure!(failure.kind == FailureKind::CandidateDied, "the server shows {failure:?}");
-    ensure!(!failure.detail.is_empty(), "no words on why");
-
-    let old = options.assets.old_version();
-    let agent = site.client().online(&site.agent, Some(&old), SOON).await?;
-    ensure!(agent.service == Some(true), "it is online, and not as a service");
-    let said = site.installed(&["version"]).await?.success()?.stdout;
-    ensure!(said.contains(&old), "the executable at the image path says {said}");
+    ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
     updater_is_gone(site).await?;
+    for name in foreign {
+        let content = fs_err::read_to_string(folder.join(name))?;
+        ensure!(content == name, "{name} was changed to {content}");
+    }
+    ensure!(!folder.join(abandoned).exists(), "an old download is still there");
+    let left = fs_err::read_dir(&folder)?.flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = left.filter(|name| name.len() > 64).collect();
+    ensure!(left.is_empty(), "downloads are left: {left:?}");
     Ok(Outcome::Passed)
 }
 
@@ -140,7 +179,7 @@ fn in_order(update: &Update, steps: &[&str]) -> Result<()> {
 }
 
 /// The updater takes itself away once its work is done.
-async fn updater_is_gone(site: &Site) -> Result<()> {
+pub async fn updater_is_gone(site: &Site) -> Result<()> {
     let name = site.updater();
     eventually(&format!("the end of {name}"), SOON, async || {
         Ok(site.machine.processes("run-updater").is_empty().then_some(()))

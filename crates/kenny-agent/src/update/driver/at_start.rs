@@ -1,0 +1,121 @@
+//! The agent's start as a service: what an interruption left open is taken up, handed to the updater, or closed.
+
+use std::time::Duration;
+
+use kenny_core::update::{Effect, Journal, Settled, prove_alone, settle, stage};
+use kenny_proto::Sha256Digest;
+
+use super::super::host::Pc;
+use super::super::lock::Lock;
+use super::{Driver, Key, Slot, Taken, in_words};
+use crate::run::Mode;
+
+/// Between two tries to hand an update to its updater.
+const LATER: Duration = Duration::from_mins(1);
+
+/// What is left to do after one look.
+enum Next {
+    Nothing,
+    Later,
+    Resume { slot: Slot, lock: Lock, journal: Box<Journal>, effect: Effect },
+    ProveAlone(Box<Journal>),
+}
+
+impl Driver {
+    /// Settles what an interruption left, in the background: the connection does not wait for it. Called once, at the
+    /// agent's start.
+    pub fn settle(&self) {
+        if self.shared.mode == Mode::Service {
+            tokio::spawn(self.clone().settle_all());
+        }
+    }
+
+    async fn settle_all(self) {
+        let Ok(running_sha256) = self.running_sha256().await else {
+            tracing::error!(
+                "an update that is open cannot be settled: the executable is unreadable"
+            );
+            self.shared.settled.send_replace(true);
+            return;
+        };
+        let mut host = self.host();
+        let mut first = true;
+        loop {
+            let this = self.clone();
+            let look = move || {
+                let next = this.look(&mut host, running_sha256, first);
+                (host, next)
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            self.shared.settled.send_replace(true);
+            let Ok((back, next)) = looked else {
+                tracing::error!("settling an update that was open ended unexpectedly");
+                return;
+            };
+            (host, first) = (back, false);
+            match next {
+                Next::Nothing => return,
+                Next::Later => tokio::time::sleep(LATER).await,
+                Next::Resume { slot, lock, journal, effect } => {
+                    self.resume(host, slot, lock, *journal, effect).await;
+                    return;
+                }
+                Next::ProveAlone(journal) => {
+                    let proven = move || prove_alone(&mut host, &journal);
+                    if tokio::task::spawn_blocking(proven).await.is_err() {
+                        tracing::error!("proving the new version ended unexpectedly");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Blocks for as long as the service manager takes.
+    fn look(&self, host: &mut Pc, running_sha256: Sha256Digest, first: bool) -> Next {
+        let lock = match self.staging_lock(Duration::ZERO) {
+            Ok(lock) => lock,
+            Err(error) => {
+                tracing::warn!("an update that is open is settled later: {}", error.message);
+                return Next::Later;
+            }
+        };
+        match settle(host, running_sha256, first) {
+            Settled::Nothing => Next::Nothing,
+            Settled::Closed(journal) => {
+                tracing::warn!(update.id = %journal.update_id, "an update was interrupted and is closed: {}", journal.step);
+                Next::Nothing
+            }
+            Settled::WithUpdater => {
+                tracing::info!("an update is open and its updater is at it");
+                Next::Nothing
+            }
+            Settled::Later(why) => {
+                tracing::error!("an update is open and cannot be settled just now: {why}");
+                Next::Later
+            }
+            Settled::ProveAlone(journal) => Next::ProveAlone(journal),
+            Settled::Resume(journal, effect) => match self.take_slot(&Key::of(&journal)) {
+                Ok(Taken::Mine(slot)) => Next::Resume { slot, lock, journal, effect },
+                // Nobody begins an update while one is open.
+                Ok(Taken::Running(_)) | Err(_) => Next::Later,
+            },
+        }
+    }
+
+    async fn resume(&self, mut host: Pc, slot: Slot, lock: Lock, journal: Journal, effect: Effect) {
+        tracing::info!(update.id = %journal.update_id, "the update to {} goes on", journal.version);
+        let work = move || {
+            let staged = stage(&mut host, journal, effect);
+            drop(lock);
+            staged
+        };
+        let answer = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(journal)) => Ok(self.staged(journal)),
+            Ok(Err(failure)) => Err(in_words(&failure)),
+            Err(_) => Err(super::unexpected_end()),
+        };
+        // Where nobody asked, the answer is dropped, and with that the updater gets the word.
+        slot.answer(&answer);
+    }
+}

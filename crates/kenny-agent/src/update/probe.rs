@@ -1,0 +1,235 @@
+//! Whether this PC reaches the server, asked beside the tunnel: an authenticated request that displaces no connection.
+
+use std::time::{Duration, Instant};
+
+use kenny_core::update::Reach;
+use reqwest::{Client, StatusCode, redirect};
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::life::Life;
+use crate::config::Config;
+
+/// Where a server of 0.3 answers; one of 0.2 has nothing there.
+pub const PROBE_PATH: &str = "/agent/probe";
+/// Names the agent, as the token alone does not.
+const AGENT_ID_HEADER: &str = "X-Kenny-Agent-Id";
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often the server is asked at most.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It would accept this agent now.
+    Accepted,
+    /// It is there; a server of 0.2 does not say more.
+    Present(u16),
+    /// It is there and has too much to do.
+    Busy(u16),
+    /// It does not know this agent or its token.
+    Refused,
+    /// Nobody answered.
+    Unreachable(String),
+}
+
+impl Answer {
+    /// What the engine makes of it: an agent that is refused is so whatever version it is.
+    pub const fn reach(&self) -> Reach {
+        match self {
+            Self::Accepted | Self::Present(_) => Reach::Reachable,
+            Self::Busy(_) => Reach::Busy,
+            Self::Refused | Self::Unreachable(_) => Reach::Unreachable,
+        }
+    }
+
+    const fn from_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NO_CONTENT => Self::Accepted,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Self::Busy(status.as_u16())
+            }
+            StatusCode::UNAUTHORIZED => Self::Refused,
+            other => Self::Present(other.as_u16()),
+        }
+    }
+}
+
+/// Asks one server as one agent.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    client: Client,
+    url: Url,
+    agent_id: String,
+    token: String,
+}
+
+impl Probe {
+    /// Asks the server of this config.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let mut url = config.server.clone();
+        // `set_scheme` takes ws to http and wss to https: all four are what the URL standard calls special.
+        let changed = url.set_scheme(if url.scheme() == "wss" { "https" } else { "http" });
+        debug_assert!(changed.is_ok());
+        url.set_path(PROBE_PATH);
+        url.set_query(None);
+        let client = Client::builder()
+            .tls_backend_preconfigured(crate::tunnel::tls_config(config)?)
+            // As the tunnel does: straight there, and nowhere else.
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .timeout(LIMIT)
+            // A connection that stands says nothing of whether another one would.
+            .pool_max_idle_per_host(0)
+            .build()?;
+        let (agent_id, token) = (config.agent_id.to_string(), config.token.clone());
+        Ok(Self { client, url, agent_id, token })
+    }
+
+    /// Asks.
+    pub async fn ask(&self) -> Answer {
+        let request = self
+            .client
+            .get(self.url.clone())
+            .bearer_auth(&self.token)
+            .header(AGENT_ID_HEADER, &self.agent_id);
+        match request.send().await {
+            Ok(response) => Answer::from_status(response.status()),
+            Err(error) => Answer::Unreachable(innermost(&error)),
+        }
+    }
+}
+
+/// The last cause, which is the one that says something.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// The answer as of the last five seconds.
+#[derive(Debug)]
+pub struct Reached {
+    config: Option<Config>,
+    probe: Option<Probe>,
+    known: Option<(Instant, Reach)>,
+    asking: Option<JoinHandle<Reach>>,
+}
+
+impl Reached {
+    /// Nothing is known yet, and nothing ever is without a config.
+    pub fn new(config: Option<Config>) -> Self {
+        Self { config, probe: None, known: None, asking: None }
+    }
+
+    /// Asks ahead of the question, without waiting.
+    pub fn ask_ahead(&mut self, life: &Life) {
+        if self.asking.is_some() {
+            return;
+        }
+        // Not before it is needed: what the system trusts takes time to read.
+        if let (None, Some(config)) = (&self.probe, &self.config) {
+            let probe = Probe::new(config);
+            self.probe = probe
+                .inspect_err(|error| tracing::warn!("the server cannot be asked: {error:#}"))
+                .ok();
+        }
+        if let Some(probe) = self.probe.clone() {
+            self.asking = Some(life.spawn(async move { probe.ask().await.reach() }));
+        }
+    }
+
+    /// Whether the server is reached. Waits for an answer where none is fresh.
+    pub fn now(&mut self, life: &Life) -> Reach {
+        if let Some((at, reach)) = self.known
+            && at.elapsed() < EVERY
+        {
+            return reach;
+        }
+        self.ask_ahead(life);
+        // Without a config nobody knows where the server is: the version is not to blame for that.
+        let Some(asking) = self.asking.take() else { return Reach::Unreachable };
+        let reach = life.block_on(asking).unwrap_or(Reach::Unreachable);
+        self.known = Some((Instant::now(), reach));
+        reach
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::cli::Identity;
+
+    fn config(server: String) -> Config {
+        let identity = Identity {
+            server: Some(server),
+            agent_id: Some("pc".to_owned()),
+            token: Some("secret".to_owned()),
+            ..Identity::default()
+        };
+        identity.over(None).unwrap()
+    }
+
+    /// What a probe makes of this answer, and what the server heard.
+    async fn ask(answer: &str) -> (Answer, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(format!("ws://{}/agent/ws", listener.local_addr().unwrap()));
+        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+        let serve = async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\n") {
+                let mut bytes = [0; 1024];
+                let read = socket.read(&mut bytes).await.unwrap();
+                heard.extend_from_slice(&bytes[..read]);
+            }
+            socket.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(heard).unwrap()
+        };
+        let probe = Probe::new(&config).unwrap();
+        tokio::join!(probe.ask(), serve)
+    }
+
+    #[tokio::test]
+    async fn every_answer_has_its_meaning() {
+        let cases = [
+            ("204 No Content", Answer::Accepted, Reach::Reachable),
+            ("404 Not Found", Answer::Present(404), Reach::Reachable),
+            ("500 Oops", Answer::Present(500), Reach::Reachable),
+            ("429 Too Many Requests", Answer::Busy(429), Reach::Busy),
+            ("503 Service Unavailable", Answer::Busy(503), Reach::Busy),
+            ("401 Unauthorized", Answer::Refused, Reach::Unreachable),
+        ];
+        for (said, expected, reach) in cases {
+            let (answer, heard) = ask(said).await;
+            assert_eq!((&answer, answer.reach()), (&expected, reach), "{said}");
+            let heard = heard.to_lowercase();
+            for part in
+                ["get /agent/probe ", "authorization: bearer secret", "x-kenny-agent-id: pc"]
+            {
+                assert!(heard.contains(part), "{heard}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_not_followed() {
+        let answer = ask("302 Found\r\nlocation: http://127.0.0.1:1/elsewhere").await.0;
+        assert_eq!(answer, Answer::Present(302));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unreachable() {
+        // Bound and dropped: nobody listens on it.
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let answer = Probe::new(&config(format!("ws://{address}"))).unwrap().ask().await;
+        assert!(matches!(answer, Answer::Unreachable(_)), "{answer:?}");
+        assert_eq!(answer.reach(), Reach::Unreachable);
+    }
+}

@@ -1,0 +1,710 @@
+//! A PC in memory: disk, service manager, processes, clock and network, and the promises that hold at every instant.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use jiff::{SignedDuration, Timestamp};
+use kenny_core::update::{
+    Effect, File, Finished, Host as _, Journal, Quarantine, Reach, Refusal, Settled, Source, Step,
+    Wanted, finish, prove_alone, settle, stage,
+};
+use kenny_proto::{Phase, UpdateId};
+use semver::Version;
+
+use crate::disk::{Content, Disk, Image, Name};
+use crate::host::{Role, SimulatedHost};
+use crate::scenario::{Behaviour, Scenario};
+
+/// How long after its start a version is accepted by a server that it reaches.
+const ACCEPTED_AFTER_MS: u64 = 700;
+/// How long the service manager waits before it starts a service again that ended by itself.
+const RESTART_MS: u64 = 5_000;
+/// How long a boot takes until services start.
+const BOOT_MS: u64 = 20_000;
+/// More rounds than any story needs: who gets there does not converge.
+const MOST_ROUNDS: u32 = 300;
+
+/// What ends a process in the middle of what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The power is cut: every process.
+    Power,
+    /// The updater, alone.
+    Updater,
+    /// The agent, alone.
+    Agent,
+}
+
+/// An interruption at a point of the story, or a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The power is cut.
+    PowerCut,
+    /// The updater's process is killed.
+    KillUpdater,
+    /// The agent's process is killed.
+    KillAgent,
+    /// The PC is shut down as it should be.
+    ShutDown,
+    /// From here so many effects on files and services fail in this way.
+    Refuses(Refusal, u32),
+    /// The journal's bytes are damaged on the disk.
+    DamagesJournal,
+    /// Somebody deletes the updater's service and ends its process.
+    LosesUpdater,
+    /// Somebody deletes the candidate, as a virus scanner does.
+    LosesCandidate,
+}
+
+/// What a power cut leaves, and how the PC comes up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// So many of the changes of names that were not written through are there.
+    pub names_kept: usize,
+    /// Bytes that were not flushed are torn.
+    pub torn: bool,
+    /// What the service manager was told and did not flush is there.
+    pub services_kept: bool,
+    /// The updater's service starts before the agent's.
+    pub updater_first: bool,
+}
+
+/// A promise was broken.
+#[derive(Debug, Clone)]
+pub struct Broken(pub String);
+
+#[derive(Debug, Clone)]
+pub(crate) struct AgentProcess {
+    pub image: Image,
+    pub started_ms: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct UpdaterProcess {
+    pub generation: u32,
+    pub word_given: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Task {
+    Stage(Box<Journal>, Effect),
+    ProveAlone(Box<Journal>),
+}
+
+/// The PC.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) disk: Disk,
+    pub(crate) now_ms: u64,
+    pub(crate) clock: Timestamp,
+    pub(crate) agent: Option<AgentProcess>,
+    pub(crate) updater: Option<UpdaterProcess>,
+    pub(crate) generations: u32,
+    pub(crate) updater_registered: bool,
+    updater_registered_durably: bool,
+    pub(crate) recovery: bool,
+    pub(crate) going_down: bool,
+    pub(crate) first_new_start_ms: Option<u64>,
+    pub(crate) swap_began_ms: Option<u64>,
+    agent_boots_at_ms: Option<u64>,
+    task: Option<Task>,
+    interruption: Option<(u32, Interruption)>,
+    refusing: Option<(Refusal, u32)>,
+    points: u32,
+    paused_since_point: bool,
+    phases: BTreeMap<UpdateId, Vec<Phase>>,
+    trace: Vec<String>,
+}
+
+impl World {
+    /// A PC that runs the old version, and whose agent has just been asked for the update.
+    pub fn new(scenario: &Scenario) -> Self {
+        let mut disk = Disk::default();
+        disk.install(Name::Of(File::Active), Content::Image(Image::Old));
+        disk.install(Name::Of(File::Previous), Content::Image(Image::Kept));
+        disk.install(Name::Of(File::Config), Content::Config(1));
+        let clock = Timestamp::from_second(1_800_000_000).expect("a time of this century");
+        let mut world = Self {
+            scenario: scenario.clone(),
+            disk,
+            now_ms: 0,
+            clock,
+            agent: Some(AgentProcess { image: Image::Old, started_ms: 0 }),
+            updater: None,
+            generations: 0,
+            updater_registered: false,
+            updater_registered_durably: false,
+            recovery: true,
+            going_down: false,
+            first_new_start_ms: None,
+            swap_began_ms: None,
+            agent_boots_at_ms: None,
+            task: None,
+            interruption: None,
+            refusing: None,
+            points: 0,
+            paused_since_point: false,
+            phases: BTreeMap::new(),
+            trace: Vec::new(),
+        };
+        world.now_ms = 3_600_000;
+        let source = if scenario.rollback {
+            Source::Previous {}
+        } else {
+            Source::Download { url: "http://127.0.0.1/agent.exe".to_owned() }
+        };
+        let wanted = Wanted {
+            update_id: UpdateId::random(),
+            version: version_of(scenario.announced),
+            sha256: scenario.announced.digest(),
+            source,
+        };
+        let from = (version_of(Image::Old), Image::Old.digest());
+        let journal = Journal::accepted(wanted, from, Quarantine::default(), clock);
+        world.task = Some(Task::Stage(Box::new(journal), Effect::Download));
+        world
+    }
+
+    /// Arranges for an interruption at a point.
+    pub fn interrupt(&mut self, point: u32, interruption: Interruption) {
+        self.points = 0;
+        self.interruption = Some((point, interruption));
+    }
+
+    /// How many points there were.
+    pub const fn points(&self) -> u32 {
+        self.points
+    }
+
+    /// The losses that a power cut can cause in this state.
+    pub fn losses(&self) -> Vec<Loss> {
+        let torn: &[bool] = if self.disk.is_dirty() { &[true, false] } else { &[false] };
+        let services: &[bool] = if self.updater_registered == self.updater_registered_durably {
+            &[true]
+        } else {
+            &[true, false]
+        };
+        let mut losses = Vec::new();
+        for names_kept in 0..=self.disk.pending() {
+            for torn in torn.iter().copied() {
+                for services_kept in services.iter().copied() {
+                    for updater_first in [false, true] {
+                        losses.push(Loss { names_kept, torn, services_kept, updater_first });
+                    }
+                }
+            }
+        }
+        losses
+    }
+
+    /// Switches the PC on again after its power was cut.
+    pub fn boot(&mut self, loss: Loss) {
+        self.note(format!("power cut: {loss:?}"));
+        self.disk.cut(loss.names_kept, loss.torn);
+        if loss.services_kept {
+            self.updater_registered_durably = self.updater_registered;
+        }
+        self.updater_registered = self.updater_registered_durably;
+        self.check_disk();
+        self.come_up(loss.updater_first);
+    }
+
+    /// Restarts the PC as it should be, if the agent does not run, the update is open or the service manager's restarts
+    /// are off: nobody is left who would see to it before.
+    pub fn reboot_if_unattended(&mut self) {
+        let open = matches!(self.disk.read(Name::Journal), Some(Content::Journal(journal)) if journal.is_open());
+        if self.agent_is_dead() || open || !self.recovery {
+            self.note("restart for the agent".to_owned());
+            self.disk.cut(self.disk.pending(), false);
+            self.come_up(false);
+        }
+    }
+
+    /// Restarts the PC as it should be, if something of the update is left that a start has to remove.
+    pub fn reboot_for_leftovers(&mut self) {
+        if self.updater_registered && self.updater.is_none() {
+            self.note("restart for what is left".to_owned());
+            self.disk.cut(self.disk.pending(), false);
+            self.come_up(false);
+        }
+    }
+
+    fn come_up(&mut self, updater_first: bool) {
+        self.agent = None;
+        self.updater = None;
+        self.task = None;
+        self.going_down = false;
+        self.interruption = None;
+        self.refusing = None;
+        self.now_ms += BOOT_MS;
+        if updater_first {
+            self.agent_boots_at_ms = Some(self.now_ms + 2_000);
+        }
+        if self.updater_registered {
+            self.spawn_updater();
+        }
+        if !updater_first {
+            self.agent_boots_at_ms = Some(self.now_ms);
+        }
+    }
+
+    /// Lets the story go on until nothing moves any more. True when the power was cut.
+    pub fn run(&mut self) -> Result<bool, Broken> {
+        for _ in 0..MOST_ROUNDS {
+            match catch_unwind(AssertUnwindSafe(|| self.round())) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(payload) => match ended(payload)? {
+                    End::Power => return Ok(true),
+                    End::Updater => self.updater_ended(),
+                    End::Agent => self.agent = None,
+                },
+            }
+        }
+        Err(self.broken("it does not come to rest"))
+    }
+
+    /// One thing that happens next; false when there is none.
+    fn round(&mut self) -> bool {
+        self.tick();
+        if self.going_down {
+            self.note("shut down".to_owned());
+            // As it should be: everything is on the disk.
+            self.disk.cut(self.disk.pending(), false);
+            self.updater_registered_durably = self.updater_registered;
+            self.come_up(false);
+            return true;
+        }
+        if self.run_task() {
+            return true;
+        }
+        if let Some(generation) = self.updater.as_ref().map(|updater| updater.generation) {
+            let finished = finish(&mut SimulatedHost::new(self, Role::Updater(generation)));
+            self.note(format!("the updater ended: {finished:?}"));
+            match finished {
+                Finished::Done => self.updater = None,
+                Finished::ToBeContinued(_) => self.updater_ended(),
+            }
+            return true;
+        }
+        if let Some(at_ms) = self.agent_boots_at_ms {
+            self.now_ms = self.now_ms.max(at_ms);
+            return true;
+        }
+        if self.agent_is_dead() && self.recovery {
+            self.now_ms += RESTART_MS;
+            self.start_agent();
+            return true;
+        }
+        false
+    }
+
+    /// Runs what the agent has to do; false when that is nothing.
+    pub(crate) fn run_task(&mut self) -> bool {
+        if self.agent_is_dead() {
+            self.task = None;
+            return false;
+        }
+        let Some(task) = self.task.take() else { return false };
+        match task {
+            Task::Stage(journal, effect) => {
+                let mut host = SimulatedHost::new(self, Role::Agent);
+                let begun = journal.step != Step::Accepted || host.write_journal(&journal).is_ok();
+                let staged = begun
+                    .then(|| stage(&mut SimulatedHost::new(self, Role::Agent), *journal, effect));
+                self.note(format!(
+                    "staged: {:?}",
+                    staged.as_ref().map(|staged| staged.as_ref().map(|journal| journal.step))
+                ));
+                match (&staged, &mut self.updater) {
+                    (Some(Ok(_)), Some(updater)) => updater.word_given = true,
+                    // Nobody is there to take the word: the agent looks after its update again.
+                    (Some(Ok(_)), None) => self.settle_again(),
+                    (Some(Err(_)) | None, _) => {}
+                }
+            }
+            Task::ProveAlone(journal) => {
+                prove_alone(&mut SimulatedHost::new(self, Role::Agent), &journal);
+            }
+        }
+        true
+    }
+
+    fn updater_ended(&mut self) {
+        self.updater = None;
+        if self.updater_registered {
+            // Its service has restarts of its own.
+            self.now_ms += RESTART_MS;
+            self.spawn_updater();
+        }
+    }
+
+    pub(crate) fn spawn_updater(&mut self) {
+        self.generations += 1;
+        self.updater = Some(UpdaterProcess { generation: self.generations, word_given: false });
+    }
+
+    /// Time goes by.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.tick();
+    }
+
+    pub(crate) fn tick(&mut self) {
+        if self.agent_boots_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
+            self.agent_boots_at_ms = None;
+            self.start_agent();
+        }
+    }
+
+    /// The agent's process starts and does what an agent does first. False when it cannot start.
+    pub(crate) fn start_agent(&mut self) -> bool {
+        if !self.agent_is_dead() {
+            return true;
+        }
+        self.agent = None;
+        let Some(Content::Image(image)) = self.disk.read(Name::Of(File::Active)).cloned() else {
+            return false;
+        };
+        let is_new = image == self.scenario.announced;
+        if is_new {
+            self.first_new_start_ms.get_or_insert(self.now_ms);
+            if self.scenario.scribbles_config {
+                self.disk.write(Name::Of(File::Config), Content::Torn);
+            }
+        }
+        let behaviour = self.behaviour(image);
+        if behaviour == Behaviour::DoesNotStart {
+            return false;
+        }
+        self.agent = Some(AgentProcess { image, started_ms: self.now_ms });
+        let reaches_its_service =
+            !matches!(behaviour, Behaviour::Hangs | Behaviour::CrashesAfter(0));
+        if is_new && reaches_its_service && !self.scenario.scribbles_config {
+            // A newer version writes its config in its own schema.
+            self.disk.write(Name::Of(File::Config), Content::Config(2));
+            self.disk.flush(Name::Of(File::Config));
+        }
+        if reaches_its_service {
+            let settled = catch_unwind(AssertUnwindSafe(|| {
+                settle(&mut SimulatedHost::new(self, Role::Agent), image.digest(), true)
+            }));
+            match settled {
+                Ok(settled) => self.take_up(settled),
+                Err(payload) => match payload.downcast::<End>() {
+                    Ok(end) if *end == End::Agent => self.agent = None,
+                    Ok(end) => resume_unwind(end),
+                    Err(payload) => resume_unwind(payload),
+                },
+            }
+        }
+        true
+    }
+
+    fn settle_again(&mut self) {
+        let Some(image) = self.agent.as_ref().map(|agent| agent.image) else { return };
+        let settled = settle(&mut SimulatedHost::new(self, Role::Agent), image.digest(), false);
+        self.take_up(settled);
+    }
+
+    fn take_up(&mut self, settled: Settled) {
+        self.note(format!("settled: {settled:?}"));
+        match settled {
+            Settled::Resume(journal, effect) => self.task = Some(Task::Stage(journal, effect)),
+            Settled::ProveAlone(journal) => self.task = Some(Task::ProveAlone(journal)),
+            Settled::Nothing | Settled::Closed(_) | Settled::WithUpdater | Settled::Later(_) => {}
+        }
+    }
+
+    /// How an executable behaves.
+    pub(crate) fn behaviour(&self, image: Image) -> Behaviour {
+        if image == self.scenario.announced { self.scenario.behaviour } else { Behaviour::Good }
+    }
+
+    /// True when no process of the agent's service is there.
+    pub(crate) fn agent_is_dead(&self) -> bool {
+        let Some(agent) = &self.agent else { return true };
+        match self.behaviour(agent.image) {
+            Behaviour::CrashesAfter(ms) => self.now_ms >= agent.started_ms + ms,
+            Behaviour::Good
+            | Behaviour::Hangs
+            | Behaviour::CannotConnect
+            | Behaviour::DoesNotStart
+            | Behaviour::LosesConnectionAfter(_) => false,
+        }
+    }
+
+    /// True while the server's acceptance of what runs stands.
+    pub(crate) fn is_accepted(&self) -> bool {
+        let Some(agent) = self.agent.as_ref().filter(|_| !self.agent_is_dead()) else {
+            return false;
+        };
+        let up_ms = self.now_ms - agent.started_ms;
+        let willing = match self.behaviour(agent.image) {
+            Behaviour::Good | Behaviour::CrashesAfter(_) => true,
+            Behaviour::LosesConnectionAfter(ms) => up_ms < ms,
+            Behaviour::Hangs | Behaviour::CannotConnect | Behaviour::DoesNotStart => false,
+        };
+        willing && up_ms >= ACCEPTED_AFTER_MS && self.reach() == Reach::Reachable
+    }
+
+    /// Whether this PC reaches the server.
+    pub(crate) fn reach(&self) -> Reach {
+        let since = self.first_new_start_ms.map_or(0, |at_ms| self.now_ms.saturating_sub(at_ms));
+        if self.first_new_start_ms.is_none() {
+            Reach::Reachable
+        } else if since < self.scenario.network_down_ms {
+            Reach::Unreachable
+        } else if since < self.scenario.busy_ms {
+            Reach::Busy
+        } else {
+            Reach::Reachable
+        }
+    }
+
+    /// True while a virus scanner holds the file.
+    pub(crate) fn is_held(&self, file: File) -> bool {
+        let Some((held, ms)) = self.scenario.scanner else { return false };
+        held == file
+            && self.swap_began_ms.is_some_and(|began| self.now_ms < began.saturating_add(ms))
+    }
+
+    /// The clock is set.
+    pub(crate) fn set_clock(&mut self) {
+        self.clock += SignedDuration::from_secs(self.scenario.clock_jump_s);
+    }
+
+    pub(crate) fn flush_services(&mut self) {
+        self.updater_registered_durably = self.updater_registered;
+    }
+
+    /// A point at which the story can be interrupted; what is promised for every instant is checked here.
+    pub(crate) fn point(&mut self, role: Role, what: &str) {
+        self.paused_since_point = false;
+        self.reach_point(role, what);
+    }
+
+    /// A wait: a point only once between two others, as nothing changes in it.
+    pub(crate) fn waiting_point(&mut self, role: Role) {
+        if !std::mem::replace(&mut self.paused_since_point, true) {
+            self.reach_point(role, "waiting");
+        }
+    }
+
+    fn reach_point(&mut self, role: Role, what: &str) {
+        self.check_disk();
+        if let Role::Updater(generation) = role
+            && self.updater.as_ref().is_none_or(|updater| updater.generation != generation)
+        {
+            // Somebody ended this process while another was at work.
+            resume_unwind(Box::new(End::Updater));
+        }
+        let point = self.points;
+        self.points += 1;
+        let Some((_, interruption)) = self.interruption.filter(|(at, _)| *at == point) else {
+            return;
+        };
+        self.interruption = None;
+        self.note(format!("{interruption:?} at point {point}, {role:?} {what}"));
+        match interruption {
+            Interruption::PowerCut => resume_unwind(Box::new(End::Power)),
+            Interruption::KillUpdater if matches!(role, Role::Updater(_)) => {
+                resume_unwind(Box::new(End::Updater));
+            }
+            Interruption::KillUpdater => {
+                self.updater = None;
+                if self.updater_registered {
+                    self.spawn_updater();
+                }
+            }
+            Interruption::KillAgent if role == Role::Agent => resume_unwind(Box::new(End::Agent)),
+            Interruption::KillAgent => {
+                self.agent = None;
+                self.task = None;
+                if self.recovery {
+                    self.agent_boots_at_ms = Some(self.now_ms + RESTART_MS);
+                }
+            }
+            Interruption::ShutDown => {
+                self.going_down = true;
+                if role == Role::Agent {
+                    resume_unwind(Box::new(End::Agent));
+                }
+            }
+            Interruption::Refuses(refusal, times) => self.refusing = Some((refusal, times)),
+            Interruption::DamagesJournal => {
+                if self.disk.read(Name::Journal).is_some() {
+                    self.disk.write(Name::Journal, Content::Torn);
+                    self.disk.flush(Name::Journal);
+                }
+            }
+            // Between the two renames of an executable that something else runs, the registered updater is what I1
+            // rests on: who deletes it then, deletes the agent.
+            Interruption::LosesUpdater if self.disk.read(Name::Of(File::Active)).is_none() => {}
+            Interruption::LosesUpdater => {
+                self.updater_registered = false;
+                self.updater_registered_durably = false;
+                self.updater = None;
+                if role != Role::Agent {
+                    resume_unwind(Box::new(End::Updater));
+                }
+            }
+            Interruption::LosesCandidate => self.disk.remove(Name::Of(File::Candidate)),
+        }
+    }
+
+    /// An effect is refused where a fault was arranged.
+    pub(crate) fn refusal(&mut self) -> Option<Refusal> {
+        let (refusal, times) = self.refusing?;
+        self.refusing = (times > 1).then(|| (refusal, times - 1));
+        Some(refusal)
+    }
+
+    /// A phase was written down: it moves forward, and the last one is never left.
+    pub(crate) fn wrote(&mut self, journal: &Journal) {
+        self.note(format!("journal: {:?} {:?}", journal.step, journal.failure));
+        self.phases.entry(journal.update_id).or_default().push(journal.phase());
+    }
+
+    /// I3 and the half of I1 that is seen on the disk.
+    fn check_disk(&self) {
+        let authorised = |image: Image| {
+            image == Image::Old || image == self.scenario.announced || image == Image::Kept
+        };
+        match self.disk.read(Name::Of(File::Active)) {
+            Some(Content::Image(image)) if authorised(*image) => {}
+            None if self.updater_registered => {}
+            other => {
+                let broken = self.broken(&format!("the active path holds {other:?}"));
+                resume_unwind(Box::new(broken));
+            }
+        }
+    }
+
+    /// What must hold once nothing moves any more.
+    pub fn check_rest(&self, interrupted: bool) -> Result<Step, Broken> {
+        let Some(Content::Journal(journal)) = self.disk.read(Name::Journal) else {
+            return if interrupted && self.phases.is_empty() {
+                self.check_running(Image::Old).map(|()| Step::Failed)
+            } else {
+                Err(self.broken("there is no journal"))
+            };
+        };
+        if journal.is_open() {
+            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
+        }
+        for (id, phases) in &self.phases {
+            let finals = phases.iter().filter(|phase| phase.is_final()).count();
+            let outcomes: Vec<&Phase> = phases.iter().filter(|phase| phase.is_final()).collect();
+            if !phases.is_sorted() || outcomes.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err(self.broken(&format!("phases of {id} go back: {phases:?} ({finals})")));
+            }
+        }
+        let expected = match journal.step {
+            Step::Committed => self.scenario.announced,
+            Step::RolledBack | Step::Failed => Image::Old,
+            Step::Accepted
+            | Step::Downloading
+            | Step::Verifying
+            | Step::Preflight
+            | Step::Staging
+            | Step::Staged
+            | Step::Stopping
+            | Step::Replacing
+            | Step::Starting
+            | Step::Watching
+            | Step::Restoring
+            | Step::Reviving => return Err(self.broken("the journal is open")),
+        };
+        if journal.step == Step::Committed && !self.scenario.may_commit() {
+            return Err(self.broken("a version stays that did not prove itself"));
+        }
+        self.check_running(expected)?;
+        let config = self.disk.read(Name::Of(File::Config));
+        let migrated = Content::Config(2);
+        let config_fits = if journal.step == Step::Committed {
+            config == Some(&migrated)
+        } else {
+            config == Some(&Content::Config(1))
+        };
+        if !config_fits {
+            return Err(self.broken(&format!("the config is {config:?}")));
+        }
+        let (step, kind) = (journal.step, journal.failure.as_ref().map(|failure| failure.kind));
+        if !interrupted && (step, kind) != self.scenario.ends {
+            return Err(self.broken(&format!("it ended {step:?} {kind:?}")));
+        }
+        Ok(step)
+    }
+
+    /// What must hold at rest after somebody meddled with the update's own files: a verified agent runs, and nothing is
+    /// left open.
+    pub fn check_rest_after_meddling(&self) -> Result<(), Broken> {
+        if let Some(Content::Journal(journal)) = self.disk.read(Name::Journal)
+            && journal.is_open()
+        {
+            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
+        }
+        let Some(Content::Image(active)) = self.disk.read(Name::Of(File::Active)) else {
+            return Err(self.broken("nothing is active"));
+        };
+        self.check_running(*active)
+    }
+
+    fn check_running(&self, expected: Image) -> Result<(), Broken> {
+        let active = self.disk.read(Name::Of(File::Active));
+        if active != Some(&Content::Image(expected)) {
+            return Err(self.broken(&format!("{active:?} is active and not {expected:?}")));
+        }
+        if self.agent_is_dead() {
+            return Err(self.broken("the agent does not run"));
+        }
+        if self.agent.as_ref().map(|agent| agent.image) != Some(expected) {
+            return Err(self.broken("another version runs than stands there"));
+        }
+        if self.updater_registered || self.updater.is_some() {
+            return Err(self.broken("the updater is still there"));
+        }
+        if !self.recovery {
+            return Err(self.broken("the service manager would not restart the agent"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
+        self.trace.push(format!("{:>10} {text}", self.now_ms));
+    }
+
+    fn broken(&self, what: &str) -> Broken {
+        let mut text = format!("{}: {what}\n", self.scenario.name);
+        for line in self.trace.iter().rev().take(40).rev() {
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
+        Broken(text)
+    }
+}
+
+/// What ended a process, or the promise that it broke, or a defect of this simulation.
+fn ended(payload: Box<dyn Any + Send>) -> Result<End, Broken> {
+    match payload.downcast::<End>() {
+        Ok(end) => Ok(*end),
+        Err(payload) => match payload.downcast::<Broken>() {
+            Ok(broken) => Err(*broken),
+            Err(payload) => resume_unwind(payload),
+        },
+    }
+}
+
+/// The version that an executable says it is.
+pub(crate) fn version_of(image: Image) -> Version {
+    match image {
+        Image::Kept => Version::new(0, 9, 0),
+        Image::Old => Version::new(1, 0, 0),
+        Image::New | Image::Foreign | Image::OtherProcessor => Version::new(1, 1, 0),
+        Image::OtherVersion => Version::new(1, 2, 0),
+    }
+}
