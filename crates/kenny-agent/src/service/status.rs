@@ -178,7 +178,10 @@ fn update_in_words(report: &Report) -> Vec<String> {
         });
     }
     lines.extend(report.quarantine.iter().map(|entry| {
-        let times = if entry.failures == 1 { "once" } else { "several times" };
+        let times = match entry.failures {
+            1 => "once".to_owned(),
+            failures => format!("{failures} times"),
+        };
         let last = words::time(entry.last_at);
         let next = if entry.failures < BUDGET {
             "it may be tried again"
