@@ -136,7 +136,7 @@ fn in_words(report: &Report) -> String {
         lines.push(format!("server: {server} as {agent_id}"));
     }
     match (report.connected, &report.since, &report.last_error) {
-        (true, Some(since), _) => lines.push(format!("connected since {since}")),
+        (true, Some(since), _) => lines.push(format!("connected since {}", words::time(*since))),
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
