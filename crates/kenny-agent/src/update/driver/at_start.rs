@@ -7,7 +7,8 @@ use kenny_proto::Sha256Digest;
 
 use super::super::host::Pc;
 use super::super::lock::Lock;
-use super::{Driver, Key, Slot, Taken, in_words};
+use super::slot::{Key, Slot, Taken, unexpected_end};
+use super::{Driver, in_words};
 use crate::run::Mode;
 
 /// Between two tries to hand an update to its updater.
@@ -113,7 +114,7 @@ impl Driver {
         let answer = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(journal)) => Ok(self.staged(journal)),
             Ok(Err(failure)) => Err(in_words(&failure)),
-            Err(_) => Err(super::unexpected_end()),
+            Err(_) => Err(unexpected_end()),
         };
         // Where nobody asked, the answer is dropped, and with that the updater gets the word.
         slot.answer(&answer);
