@@ -30,7 +30,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "previous is not flushed",
         file: STAGE,
-        find: "host.flush(File::PreviousNew)?;",
+        find: "retry_locked(host, |host| host.flush(File::PreviousNew))?;",
         replace: "",
     },
     Mutant {

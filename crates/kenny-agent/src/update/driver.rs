@@ -268,6 +268,7 @@ impl Driver {
     }
 
     fn staged(&self, journal: Journal) -> (UpdateStaged, Option<AfterReply>) {
+        self.look_after_the_updater();
         let staged = UpdateStaged { ok: true, staged_version: journal.version };
         (staged, Some(AfterReply::new(self.shared.layout.clone())))
     }

@@ -11,7 +11,7 @@ use super::slot::{Key, Slot, Taken, unexpected_end};
 use super::{Driver, in_words};
 use crate::run::Mode;
 
-/// Between two tries to hand an update to its updater.
+/// Between two looks at an update that is the updater's, or cannot be handed to it yet.
 const LATER: Duration = Duration::from_mins(1);
 
 /// What is left to do after one look.
@@ -27,11 +27,21 @@ impl Driver {
     /// agent's start.
     pub fn settle(&self) {
         if self.shared.mode == Mode::Service {
-            tokio::spawn(self.clone().settle_all());
+            tokio::spawn(self.clone().settle_all(true));
         }
     }
 
-    async fn settle_all(self) {
+    /// The updater has the rest in its hands. Should it be gone in a minute and this agent not (somebody removed its
+    /// service), the update is settled as at a start.
+    pub(super) fn look_after_the_updater(&self) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LATER).await;
+            this.settle_all(false).await;
+        });
+    }
+
+    async fn settle_all(self, mut first: bool) {
         let Ok(running_sha256) = self.running_sha256().await else {
             tracing::error!(
                 "an update that is open cannot be settled: the executable is unreadable"
@@ -40,7 +50,6 @@ impl Driver {
             return;
         };
         let mut host = self.host();
-        let mut first = true;
         loop {
             let this = self.clone();
             let look = move || {
@@ -88,8 +97,10 @@ impl Driver {
                 Next::Nothing
             }
             Settled::WithUpdater => {
-                tracing::info!("an update is open and its updater is at it");
-                Next::Nothing
+                if first {
+                    tracing::info!("an update is open and its updater is at it");
+                }
+                Next::Later
             }
             Settled::Later(why) => {
                 tracing::error!("an update is open and cannot be settled just now: {why}");
