@@ -111,6 +111,7 @@ pub struct World {
     pub(crate) updater_registered: bool,
     updater_registered_durably: bool,
     pub(crate) recovery: bool,
+    pub(crate) agent_was_stopped: bool,
     pub(crate) going_down: bool,
     pub(crate) first_new_start_ms: Option<u64>,
     pub(crate) swap_began_ms: Option<u64>,
@@ -143,6 +144,7 @@ impl World {
             updater_registered: false,
             updater_registered_durably: false,
             recovery: true,
+            agent_was_stopped: false,
             going_down: false,
             first_new_start_ms: None,
             swap_began_ms: None,
@@ -238,6 +240,7 @@ impl World {
 
     fn come_up(&mut self, updater_first: bool) {
         self.agent = None;
+        self.agent_was_stopped = false;
         self.updater = None;
         self.task = None;
         self.going_down = false;
@@ -304,7 +307,8 @@ impl World {
             self.settle_again();
             return true;
         }
-        if self.agent_is_dead() && self.recovery {
+        // One that was told to stop is not restarted.
+        if self.agent_is_dead() && self.recovery && !self.agent_was_stopped {
             self.now_ms += RESTART_MS;
             self.start_agent();
             return true;
@@ -395,6 +399,7 @@ impl World {
             return false;
         }
         self.agent = Some(AgentProcess { image, started_ms: self.now_ms });
+        self.agent_was_stopped = false;
         let reaches_its_service =
             !matches!(behaviour, Behaviour::Hangs | Behaviour::CrashesAfter(0));
         if is_new && reaches_its_service && !self.scenario.scribbles_config {
