@@ -9,6 +9,7 @@ use super::super::host::Pc;
 use super::super::lock::Lock;
 use super::slot::{Key, Slot, Taken, unexpected_end};
 use super::{Driver, in_words};
+use crate::config::Config;
 use crate::run::Mode;
 
 /// Between two looks at an update that is the updater's, or cannot be handed to it yet.
@@ -91,7 +92,10 @@ impl Driver {
             }
         };
         match settle(host, running_sha256, first) {
-            Settled::Nothing => Next::Nothing,
+            Settled::Nothing => {
+                self.migrate_config();
+                Next::Nothing
+            }
             Settled::Closed(journal) => {
                 tracing::warn!(update.id = %journal.update_id, "an update was interrupted and is closed: {}", journal.step);
                 Next::Nothing
@@ -112,6 +116,21 @@ impl Driver {
                 // Nobody begins an update while one is open.
                 Ok(Taken::Running(_)) | Err(_) => Next::Later,
             },
+        }
+    }
+
+    /// Brings an older config file to this version's schema. Only while no update is open: a version that may still be
+    /// rolled back leaves the file as the old one knows it.
+    fn migrate_config(&self) {
+        let file = &self.shared.layout.config_file;
+        match Config::migrate_file(file) {
+            Ok(true) => {
+                tracing::info!(file = %file.display(), "the config has this version's schema now")
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = crate::words(&error), "the config keeps its older schema");
+            }
         }
     }
 
