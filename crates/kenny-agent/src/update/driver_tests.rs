@@ -303,7 +303,7 @@ async fn a_journal_that_was_cut_short_is_set_aside_by_the_next_update() {
 async fn an_older_config_gets_this_versions_schema_once_no_update_is_open() {
     let older = r#"{"server":"ws://127.0.0.1:1/agent/ws","agent_id":"pc","token":"secret"}"#;
     for open in [false, true] {
-        let mut site = site().await;
+        let site = site().await;
         fs_err::write(&site.layout.config_file, older).unwrap();
         if open {
             let mut journal = open_journal(&[Event::Begun]);

@@ -125,7 +125,7 @@ impl Driver {
         let file = &self.shared.layout.config_file;
         match Config::migrate_file(file) {
             Ok(true) => {
-                tracing::info!(file = %file.display(), "the config has this version's schema now")
+                tracing::info!(file = %file.display(), "the config has this version's schema now");
             }
             Ok(false) => {}
             Err(error) => {
