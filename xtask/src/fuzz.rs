@@ -222,6 +222,7 @@ impl Fuzzer {
         let log = String::from_utf8_lossy(&fs_err::read(target.log())?).into_owned();
         let mut run = Run::read(&log);
         run.failed = !status.success();
+        run.seconds = run.seconds.or(Some(step.elapsed().as_secs()));
         if run.executions.is_none() && !run.failed {
             bail!("`{text}` does not say what it did; see {}", target.log().display());
         }
@@ -242,7 +243,9 @@ impl Fuzzer {
         let count = || Ok::<_, anyhow::Error>(fs_err::read_dir(target.corpus())?.count());
         let before = count()?;
         let mut command = self.program(target);
-        command.arg("-merge=1").args([target.corpus(), target.finds()]);
+        // Code that is reached counts, and not how often: a few small files instead of thousands.
+        command.args(["-set_cover_merge=1", "-use_counters=0"]);
+        command.args([target.corpus(), target.finds()]).args(target.seeds);
         process::run(&mut command)?;
         println!(
             "{}: {} files more in {}",
@@ -289,9 +292,11 @@ impl Run {
             } else if let Some((_, path)) = line.split_once("Test unit written to ") {
                 run.crash = Some(PathBuf::from(path));
             }
-            // A panic's message stands below the place where it happened.
-            if line.contains(" panicked at ") || line.contains("ERROR: ") {
+            if line.contains(" panicked at ") {
+                // The message stands below the place where it happened.
                 words_follow = 3;
+            } else if line.contains("ERROR: ") {
+                words_follow = 1;
             }
             if words_follow > 0 {
                 words_follow -= 1;

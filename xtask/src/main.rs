@@ -10,7 +10,9 @@
 
 mod agents;
 mod arguments;
+mod enumeration;
 mod fuzz;
+mod mutants;
 mod process;
 mod rig;
 mod setup;
@@ -33,6 +35,8 @@ cargo xtask COMMAND
                         no Wine)
   live [--native] [--updates N] [--jobs N] [CASE...]
                         the live suite alone (--native: on this Windows machine itself)
+  enumerate             every interruption of every story of an update, in memory: prints what was tried
+  mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
   fuzz [--seconds N] [TARGET...]
                         the fuzz targets (frames, image, journal), 60 s each
   fuzz TARGET --input FILE
@@ -67,6 +71,8 @@ fn run() -> Result<()> {
         Some("test") => test::command(arguments),
         Some("live") => rig::live(arguments),
         Some("fuzz") => fuzz::command(arguments),
+        Some("enumerate") => enumeration::command(arguments),
+        Some("mutants") => mutants::command(arguments),
         Some("bench") => rig::bench(arguments),
         Some("demo") => rig::demo(arguments),
         Some("help") => {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::arguments::Arguments;
 use crate::process::{Step, cargo, run, run_and_keep, seconds, which};
 use crate::setup::{self, Scope};
-use crate::{fuzz, rig, workspace};
+use crate::{enumeration, fuzz, mutants, rig, workspace};
 
 /// How a stage ended well: the lines that its runner summed itself up with.
 type Outcome = Result<Vec<String>>;
@@ -41,6 +41,10 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
         ("tests", Box::new(tests)),
         ("doc tests", Box::new(|| watched(&["test", "--workspace", "--doc"]))),
     ];
+    if !quick {
+        stages.push(("enumeration", Box::new(enumeration::stage)));
+        stages.push(("mutants", Box::new(|| mutants::run(&[]).map(|summary| vec![summary]))));
+    }
     if !quick && !workspace::ON_WINDOWS {
         stages.push(("fuzz", Box::new(fuzz::stage)));
     }

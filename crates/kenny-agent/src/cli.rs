@@ -44,8 +44,13 @@ pub enum Command {
     /// What is installed and how it is.
     Status(StatusArgs),
     /// Say whether this executable would work on this PC: it reads the config and asks the server, and changes nothing.
+    ///
+    /// Exit codes: 0 it would; 2 executable or config are of no use; 5 both are fine, and the server did not answer or
+    /// refuses this agent.
     Preflight(PreflightArgs),
     /// Go back to the version that ran before the last update, without a download.
+    ///
+    /// Exit codes: 0 it runs and proved itself; 1 it does not, and the words say why; 3 not installed.
     Rollback(ServiceArgs),
     /// The version.
     Version {

@@ -80,6 +80,7 @@ fn dispatch(
 ) -> ExitCode {
     *BODY.lock().unwrap_or_else(PoisonError::into_inner) =
         Some(Body { name: name.to_owned(), run: Box::new(run) });
+    Scm::warm_up();
     match service_dispatcher::start(name, service_main_ffi) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -179,7 +180,6 @@ fn report(state: ServiceState, service_code: u32) {
 /// The agent's service. It dials before it talks to the service manager: the time in which the PC is not
 /// looked after ends when the server has accepted it, not when the service manager knows.
 pub fn run_service(args: &ServiceArgs) -> ExitCode {
-    Scm::warm_up();
     let name = args.service_name.clone();
     let prepared = prepare(&name);
     let stop = STOP.get_or_init(|| watch::Sender::new(false)).subscribe();

@@ -198,11 +198,12 @@ pub struct Service {
 unsafe impl Send for Service {}
 
 impl Scm {
-    /// Makes this process's first call to the service manager and keeps its connection open. For the start of a
-    /// service, before it has a second thread: under Wine two threads whose first calls overlap get two associations
-    /// with the service manager, and the handle that the service reports its state with is lost in one of them.
+    /// Makes this process's first call to the service manager and keeps its connection open; whoever comes second waits
+    /// for the first. Under Wine two threads whose first calls overlap get two associations with the service manager,
+    /// and the handle that the service reports its state with is lost in one of them. Called by each connection here,
+    /// and before the library's dispatcher makes one of its own.
     pub fn warm_up() {
-        WARM.call_once(|| match Self::connect_to_look() {
+        WARM.call_once(|| match Self::open_manager(ServiceManagerAccess::CONNECT) {
             // Left open on purpose, for as long as the process lives.
             Ok(scm) => std::mem::forget(scm),
             Err(error) => tracing::warn!(error = crate::words(&error), "no service manager"),
@@ -211,15 +212,18 @@ impl Scm {
 
     /// Connects, with the right to make services.
     pub fn connect() -> Result<Self> {
-        let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
-        ServiceManager::local_computer(None::<&str>, access)
-            .map(|manager| Self { manager })
-            .map_err(refused("connect to the service manager"))
+        Self::warm_up();
+        Self::open_manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)
     }
 
     /// Connects, with the right to look.
     pub fn connect_to_look() -> Result<Self> {
-        ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT)
+        Self::warm_up();
+        Self::open_manager(ServiceManagerAccess::CONNECT)
+    }
+
+    fn open_manager(access: ServiceManagerAccess) -> Result<Self> {
+        ServiceManager::local_computer(None::<&str>, access)
             .map(|manager| Self { manager })
             .map_err(refused("connect to the service manager"))
     }

@@ -136,7 +136,7 @@ fn in_words(report: &Report) -> String {
         lines.push(format!("server: {server} as {agent_id}"));
     }
     match (report.connected, &report.since, &report.last_error) {
-        (true, Some(since), _) => lines.push(format!("connected since {since}")),
+        (true, Some(since), _) => lines.push(format!("connected since {}", words::time(*since))),
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
@@ -178,7 +178,10 @@ fn update_in_words(report: &Report) -> Vec<String> {
         });
     }
     lines.extend(report.quarantine.iter().map(|entry| {
-        let times = if entry.failures == 1 { "once" } else { "several times" };
+        let times = match entry.failures {
+            1 => "once".to_owned(),
+            failures => format!("{failures} times"),
+        };
         let last = words::time(entry.last_at);
         let next = if entry.failures < BUDGET {
             "it may be tried again"

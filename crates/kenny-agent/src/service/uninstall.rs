@@ -59,6 +59,10 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
         drop(fs_err::remove_file(layout.config_file.with_extension(file)));
     }
     drop(fs_err::remove_file(&layout.state_file));
+    if update::journal(&layout).is_ok_and(|journal| journal.is_some_and(|last| last.is_open())) {
+        // Nobody is left who could finish it, and the next install would wait for that.
+        drop(fs_err::remove_file(&layout.journal_file));
+    }
     if args.purge {
         drop(fs_err::remove_file(&layout.config_file));
         remove_folder(&layout.state_dir)?;

@@ -71,8 +71,9 @@ type Outcome = watch::Receiver<Option<Section>>;
 impl Reading {
     fn start(&self, read: impl FnOnce() -> io::Result<Section> + Send + 'static) -> Outcome {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // An error says that the sender is gone: that run has ended.
-        if let Some(running) = current.as_ref().filter(|outcome| outcome.has_changed().is_ok()) {
+        // An error says that the sender is gone: that run has ended, and one that has its section is about to.
+        let runs = |outcome: &&Outcome| outcome.has_changed().is_ok() && outcome.borrow().is_none();
+        if let Some(running) = current.as_ref().filter(runs) {
             return running.clone();
         }
         let (done, outcome) = watch::channel(None);

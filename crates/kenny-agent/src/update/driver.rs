@@ -2,6 +2,7 @@
 //! when the updater gets the word. How it is carried out is the engine's business.
 
 mod at_start;
+mod slot;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use semver::Version;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 
+use super::JournalFile;
 use super::files::{self, fail};
 use super::gate::Gate;
 use super::host::{Pc, Role};
@@ -26,11 +28,13 @@ use super::life::Life;
 use super::lock::Lock;
 use super::places::Places;
 use super::reporter::{self, ToServer};
-use super::{JournalFile, updater};
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::run::Mode;
 use crate::tunnel::Outbox;
+
+pub use slot::AfterReply;
+use slot::{Answer, Key, Running, Taken, joined, unexpected_end};
 
 /// How long a request waits for another process of this PC that prepares an update: settling takes milliseconds.
 const LOCKED: Duration = Duration::from_secs(5);
@@ -54,91 +58,6 @@ struct Shared {
     running: Mutex<Option<Running>>,
     registered: Mutex<Option<(UpdateId, Phase)>>,
     following: Mutex<Option<tokio::task::JoinHandle<()>>>,
-}
-
-/// What a request comes to; what is staged goes on once nobody holds its [`AfterReply`] any more.
-type Answer = Result<(UpdateStaged, Option<AfterReply>), ToolError>;
-
-/// An update that is being prepared.
-struct Running {
-    key: Key,
-    answer: watch::Receiver<Option<Answer>>,
-}
-
-/// What makes two requests the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Key {
-    Update(Version, Sha256Digest),
-    Rollback,
-}
-
-impl Key {
-    fn of(journal: &Journal) -> Self {
-        if journal.is_rollback() {
-            Self::Rollback
-        } else {
-            Self::Update(journal.version.clone(), journal.sha256)
-        }
-    }
-
-    fn in_words(&self) -> String {
-        match self {
-            Self::Update(version, _) => format!("an update to {version}"),
-            Self::Rollback => "a rollback".to_owned(),
-        }
-    }
-}
-
-/// The only update that is being prepared: nobody else begins one before this is dropped.
-struct Slot {
-    driver: Driver,
-    answer: watch::Sender<Option<Answer>>,
-}
-
-impl Slot {
-    fn answer(self, answer: &Answer) {
-        let Self { driver, answer: sender } = &self;
-        lock(&driver.shared.running).take();
-        sender.send_replace(Some(answer.clone()));
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        lock(&self.driver.shared.running).take();
-    }
-}
-
-/// Gives the updater the word once every answer has left, or cannot leave any more.
-#[derive(Debug, Clone)]
-pub struct AfterReply {
-    _word: Arc<Word>,
-}
-
-#[derive(Debug)]
-struct Word {
-    layout: Layout,
-}
-
-impl AfterReply {
-    /// For the update that is staged in this installation.
-    pub fn new(layout: Layout) -> Self {
-        Self { _word: Arc::new(Word { layout }) }
-    }
-
-    /// The answer was flushed to the socket.
-    pub fn reply_was_flushed(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Word {
-    fn drop(&mut self) {
-        if let Err(error) = updater::release(&self.layout) {
-            // The updater goes on by itself after its own timeout.
-            tracing::warn!(error = format!("{error:#}"), "the updater could not be told to go on");
-        }
-    }
 }
 
 /// What is wanted.
@@ -315,23 +234,6 @@ impl Driver {
         work.await.unwrap_or_else(|_| Err(unexpected_end()))
     }
 
-    /// The slot, or the answer to come of the same request; an error where another one has it.
-    fn take_slot(&self, key: &Key) -> Result<Taken, ToolError> {
-        let mut running = lock(&self.shared.running);
-        match running.as_ref() {
-            Some(running) if running.key == *key => Ok(Taken::Running(running.answer.clone())),
-            Some(running) => {
-                let words = format!("{} is running; one at a time", running.key.in_words());
-                Err(ToolError::new(ErrorCode::ExecFailed, words))
-            }
-            None => {
-                let (sender, answer) = watch::channel(None);
-                *running = Some(Running { key: key.clone(), answer });
-                Ok(Taken::Mine(Slot { driver: self.clone(), answer: sender }))
-            }
-        }
-    }
-
     async fn carry_out(&self, wish: Wish) -> Answer {
         let running_sha256 = self.running_sha256().await?;
         if let What::Download { version, sha256, .. } = &wish.what
@@ -366,6 +268,7 @@ impl Driver {
     }
 
     fn staged(&self, journal: Journal) -> (UpdateStaged, Option<AfterReply>) {
+        self.look_after_the_updater();
         let staged = UpdateStaged { ok: true, staged_version: journal.version };
         (staged, Some(AfterReply::new(self.shared.layout.clone())))
     }
@@ -419,20 +322,6 @@ impl Driver {
         let listener = Box::new(ToServer(outbox.clone()));
         Pc::new(layout.clone(), Some(config.clone()), life, listener, Role::Agent)
     }
-}
-
-enum Taken {
-    Mine(Slot),
-    Running(watch::Receiver<Option<Answer>>),
-}
-
-async fn joined(mut answer: watch::Receiver<Option<Answer>>) -> Answer {
-    let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
-    answer.unwrap_or_else(|| Err(unexpected_end()))
-}
-
-fn unexpected_end() -> ToolError {
-    ToolError::new(ErrorCode::Internal, "the update ended unexpectedly")
 }
 
 fn in_words(failure: &Failure) -> ToolError {

@@ -298,3 +298,29 @@ async fn a_journal_that_was_cut_short_is_set_aside_by_the_next_update() {
     assert_eq!(site.journal().read().unwrap().unwrap().step, Step::Failed);
     assert!(site.layout.journal_file.with_extension("json.damaged").exists());
 }
+
+#[tokio::test]
+async fn an_older_config_gets_this_versions_schema_once_no_update_is_open() {
+    let older = r#"{"server":"ws://127.0.0.1:1/agent/ws","agent_id":"pc","token":"secret"}"#;
+    for open in [false, true] {
+        let site = site().await;
+        fs_err::write(&site.layout.config_file, older).unwrap();
+        if open {
+            let mut journal = open_journal(&[Event::Begun]);
+            journal.source = Source::Download { url: site.url.clone() };
+            site.journal().write(&journal).unwrap();
+        }
+        site.driver.settle();
+        if open {
+            // It is at its download by then, and the journal is open.
+            let mut socket = site.asked_for().await;
+            let config = fs_err::read_to_string(&site.layout.config_file).unwrap();
+            assert_eq!(config, older);
+            answer(&mut socket, "403 Forbidden", b"").await;
+        } else {
+            drop(site.driver.shared.settled.subscribe().wait_for(|settled| *settled).await);
+            let config = fs_err::read_to_string(&site.layout.config_file).unwrap();
+            assert!(config.contains("\"schema\""), "{config}");
+        }
+    }
+}

@@ -29,7 +29,6 @@ pub fn release(layout: &Layout) -> anyhow::Result<()> {
 
 /// The updater's process.
 pub fn run_updater(service_name: &str) -> ExitCode {
-    Scm::warm_up();
     let agent = service_name.to_owned();
     let hint = "it finishes an update that is open, and there is nothing to do by hand; `kenny-agent status` says how the last one went";
     run_as_service(&updater_service(service_name), hint, move |context| {

@@ -149,10 +149,12 @@ fn stop<H: Host>(host: &mut H, journal: &Journal, candidate: &mut Option<H::Veri
 }
 
 fn replace<H: Host>(host: &mut H, journal: &Journal, candidate: &mut Option<H::Verified>) -> Event {
-    if host.digest(File::Active).is_ok_and(|active| active == Some(journal.sha256)) {
-        return Event::Replaced;
-    }
     let Some(mut verified) = candidate.take() else {
+        // Taken up again after an interruption, where the swap may be done. Otherwise the candidate was verified, and
+        // hashing the active file would only keep the PC without an agent for longer.
+        if host.digest(File::Active).is_ok_and(|active| active == Some(journal.sha256)) {
+            return Event::Replaced;
+        }
         let detail = "the candidate is not verified".to_owned();
         return Event::Failed(failure(FailureKind::Swap, detail));
     };

@@ -30,7 +30,7 @@ pub struct Journal {
     /// The digest that was requested.
     pub sha256: Sha256Digest,
     /// Where the candidate comes from.
-    #[serde(flatten)]
+    #[serde(rename = "url")]
     pub source: Source,
     /// The step that is being carried out.
     pub step: Step,
@@ -52,9 +52,9 @@ pub struct Journal {
     pub quarantine: Quarantine,
 }
 
-/// Where a candidate comes from.
+/// Where a candidate comes from; written as an address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(into = "String", from = "String")]
 pub enum Source {
     /// It is downloaded.
     Download {
@@ -63,6 +63,24 @@ pub enum Source {
     },
     /// It is *previous*, which this PC kept: a rollback that somebody asked for.
     Previous {},
+}
+
+/// The address of the kept version: no scheme of the network, so that no request can name it.
+const KEPT: &str = "previous:";
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Download { url } => url,
+            Source::Previous {} => KEPT.to_owned(),
+        }
+    }
+}
+
+impl From<String> for Source {
+    fn from(url: String) -> Self {
+        if url == KEPT { Self::Previous {} } else { Self::Download { url } }
+    }
 }
 
 /// The steps in order. Each is journaled before it is acted on.
@@ -405,6 +423,16 @@ mod tests {
         let first = decode(&written(&value), digest).unwrap();
         assert_eq!(first.source, Source::Download { url: "u".to_owned() });
         assert_eq!(first.deaths, 0);
+        for url in [None, Some(serde_json::json!(5)), Some(serde_json::Value::Null)] {
+            let mut broken = value.clone();
+            let object = broken.as_object_mut().unwrap();
+            match url {
+                Some(url) => object.insert("url".to_owned(), url),
+                None => object.remove("url"),
+            };
+            let read = decode(&written(&broken), digest);
+            assert!(matches!(read, Err(JournalProblem::Damaged(_))), "{read:?}");
+        }
         let newer = serde_json::json!({"format": 99, "later": true});
         assert_eq!(decode(&written(&newer), digest), Err(JournalProblem::Newer(99)));
     }

@@ -75,7 +75,7 @@ impl Quarantine {
     /// The version failed once more.
     pub(super) fn add(&mut self, version: &Version, sha256: Sha256Digest, now: Timestamp) {
         let known = self.0.iter().position(|entry| entry.sha256 == sha256);
-        let failures = known.map_or(0, |at| self.0.remove(at).failures) + 1;
+        let failures = known.map_or(0, |at| self.0.remove(at).failures).saturating_add(1);
         self.0.push(Quarantined { version: version.clone(), sha256, failures, last_at: now });
         if self.0.len() > REMEMBERED {
             self.0.remove(0);

@@ -140,7 +140,7 @@ fn keep_and_start<H: Host>(
     host.remove_updater()?;
     if host.digest(File::Previous)? != Some(journal.from_sha256) {
         retry_locked(host, |host| host.copy(File::Active, File::PreviousNew))?;
-        host.flush(File::PreviousNew)?;
+        retry_locked(host, |host| host.flush(File::PreviousNew))?;
         if host.digest(File::PreviousNew)? != Some(journal.from_sha256) {
             return Err(HostError {
                 refusal: Refusal::Other,

@@ -111,7 +111,7 @@ pub fn step(
         // Started again after a death: no new step.
         (Step::Watching, Event::Started) => Ok((journal.clone(), Effect::Watch)),
         (Step::Starting | Step::Watching, Event::Died(detail)) => {
-            let deaths = journal.deaths + 1;
+            let deaths = journal.deaths.saturating_add(1);
             let died = Journal { deaths, ..journal.clone() };
             if deaths < DEATHS {
                 return Ok((died, Effect::Start));
@@ -271,7 +271,7 @@ pub fn at_agent_start(journal: &Journal, facts: StartFacts) -> AtStart {
 
 /// The agent takes the update up again: counted before anything is done.
 pub fn resumed(journal: &Journal) -> Journal {
-    Journal { resumes: journal.resumes + 1, ..journal.clone() }
+    Journal { resumes: journal.resumes.saturating_add(1), ..journal.clone() }
 }
 
 /// The update of [`AtStart::CloseRolledBack`], closed.

@@ -317,6 +317,7 @@ impl Host for SimulatedHost<'_> {
         let hangs = self.world.scenario.hangs_at_stop;
         self.world.now_ms += if hangs { limit_ms } else { 20 };
         self.world.agent = None;
+        self.world.agent_was_stopped = true;
         self.world.set_clock();
         if hangs && self.world.recovery {
             return Err(error(

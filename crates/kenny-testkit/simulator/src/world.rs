@@ -1,7 +1,7 @@
 //! A PC in memory: disk, service manager, processes, clock and network, and the promises that hold at every instant.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,8 +20,14 @@ use crate::scenario::{Behaviour, Scenario};
 const ACCEPTED_AFTER_MS: u64 = 700;
 /// How long the service manager waits before it starts a service again that ended by itself.
 const RESTART_MS: u64 = 5_000;
+/// How often an agent looks after an update that is the updater's.
+const LOOK_AFTER_MS: u64 = 60_000;
 /// How long a boot takes until services start.
 const BOOT_MS: u64 = 20_000;
+/// More time than any story needs: a day without a network, and what comes after it.
+const MOST_MS: u64 = 4 * 24 * 3_600_000;
+/// So many of the last lines of a story are shown.
+const SHOWN: usize = 40;
 /// More rounds than any story needs: who gets there does not converge.
 const MOST_ROUNDS: u32 = 300;
 
@@ -105,6 +111,7 @@ pub struct World {
     pub(crate) updater_registered: bool,
     updater_registered_durably: bool,
     pub(crate) recovery: bool,
+    pub(crate) agent_was_stopped: bool,
     pub(crate) going_down: bool,
     pub(crate) first_new_start_ms: Option<u64>,
     pub(crate) swap_began_ms: Option<u64>,
@@ -115,7 +122,7 @@ pub struct World {
     points: u32,
     paused_since_point: bool,
     phases: BTreeMap<UpdateId, Vec<Phase>>,
-    trace: Vec<String>,
+    trace: VecDeque<String>,
 }
 
 impl World {
@@ -137,6 +144,7 @@ impl World {
             updater_registered: false,
             updater_registered_durably: false,
             recovery: true,
+            agent_was_stopped: false,
             going_down: false,
             first_new_start_ms: None,
             swap_began_ms: None,
@@ -147,7 +155,7 @@ impl World {
             points: 0,
             paused_since_point: false,
             phases: BTreeMap::new(),
-            trace: Vec::new(),
+            trace: VecDeque::new(),
         };
         world.now_ms = 3_600_000;
         let source = if scenario.rollback {
@@ -214,8 +222,7 @@ impl World {
     /// Restarts the PC as it should be, if the agent does not run, the update is open or the service manager's restarts
     /// are off: nobody is left who would see to it before.
     pub fn reboot_if_unattended(&mut self) {
-        let open = matches!(self.disk.read(Name::Journal), Some(Content::Journal(journal)) if journal.is_open());
-        if self.agent_is_dead() || open || !self.recovery {
+        if self.agent_is_dead() || self.journal_is_open() || !self.recovery {
             self.note("restart for the agent".to_owned());
             self.disk.cut(self.disk.pending(), false);
             self.come_up(false);
@@ -233,6 +240,7 @@ impl World {
 
     fn come_up(&mut self, updater_first: bool) {
         self.agent = None;
+        self.agent_was_stopped = false;
         self.updater = None;
         self.task = None;
         self.going_down = false;
@@ -293,7 +301,14 @@ impl World {
             self.now_ms = self.now_ms.max(at_ms);
             return true;
         }
-        if self.agent_is_dead() && self.recovery {
+        if !self.agent_is_dead() && self.journal_is_open() && self.runs_the_engine() {
+            // An agent looks after an open update once a minute.
+            self.now_ms += LOOK_AFTER_MS;
+            self.settle_again();
+            return true;
+        }
+        // One that was told to stop is not restarted.
+        if self.agent_is_dead() && self.recovery && !self.agent_was_stopped {
             self.now_ms += RESTART_MS;
             self.start_agent();
             return true;
@@ -353,6 +368,10 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self) {
+        if self.now_ms > MOST_MS {
+            let broken = self.broken("it does not come to rest");
+            resume_unwind(Box::new(broken));
+        }
         if self.agent_boots_at_ms.is_some_and(|at_ms| at_ms <= self.now_ms) {
             self.agent_boots_at_ms = None;
             self.start_agent();
@@ -380,6 +399,7 @@ impl World {
             return false;
         }
         self.agent = Some(AgentProcess { image, started_ms: self.now_ms });
+        self.agent_was_stopped = false;
         let reaches_its_service =
             !matches!(behaviour, Behaviour::Hangs | Behaviour::CrashesAfter(0));
         if is_new && reaches_its_service && !self.scenario.scribbles_config {
@@ -416,6 +436,16 @@ impl World {
             Settled::ProveAlone(journal) => self.task = Some(Task::ProveAlone(journal)),
             Settled::Nothing | Settled::Closed(_) | Settled::WithUpdater | Settled::Later(_) => {}
         }
+    }
+
+    fn journal_is_open(&self) -> bool {
+        matches!(self.disk.read(Name::Journal), Some(Content::Journal(journal)) if journal.is_open())
+    }
+
+    /// True where the process got as far as the engine.
+    fn runs_the_engine(&self) -> bool {
+        let Some(agent) = &self.agent else { return false };
+        !matches!(self.behaviour(agent.image), Behaviour::Hangs | Behaviour::DoesNotStart)
     }
 
     /// How an executable behaves.
@@ -674,12 +704,15 @@ impl World {
     }
 
     pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
-        self.trace.push(format!("{:>10} {text}", self.now_ms));
+        if self.trace.len() == SHOWN {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(format!("{:>10} {text}", self.now_ms));
     }
 
     fn broken(&self, what: &str) -> Broken {
         let mut text = format!("{}: {what}\n", self.scenario.name);
-        for line in self.trace.iter().rev().take(40).rev() {
+        for line in &self.trace {
             text.push_str("    ");
             text.push_str(line);
             text.push('\n');

@@ -7,10 +7,12 @@ use kenny_proto::Sha256Digest;
 
 use super::super::host::Pc;
 use super::super::lock::Lock;
-use super::{Driver, Key, Slot, Taken, in_words};
+use super::slot::{Key, Slot, Taken, unexpected_end};
+use super::{Driver, in_words};
+use crate::config::Config;
 use crate::run::Mode;
 
-/// Between two tries to hand an update to its updater.
+/// Between two looks at an update that is the updater's, or cannot be handed to it yet.
 const LATER: Duration = Duration::from_mins(1);
 
 /// What is left to do after one look.
@@ -26,11 +28,21 @@ impl Driver {
     /// agent's start.
     pub fn settle(&self) {
         if self.shared.mode == Mode::Service {
-            tokio::spawn(self.clone().settle_all());
+            tokio::spawn(self.clone().settle_all(true));
         }
     }
 
-    async fn settle_all(self) {
+    /// The updater has the rest in its hands. Should it be gone in a minute and this agent not (somebody removed its
+    /// service), the update is settled as at a start.
+    pub(super) fn look_after_the_updater(&self) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LATER).await;
+            this.settle_all(false).await;
+        });
+    }
+
+    async fn settle_all(self, mut first: bool) {
         let Ok(running_sha256) = self.running_sha256().await else {
             tracing::error!(
                 "an update that is open cannot be settled: the executable is unreadable"
@@ -39,7 +51,6 @@ impl Driver {
             return;
         };
         let mut host = self.host();
-        let mut first = true;
         loop {
             let this = self.clone();
             let look = move || {
@@ -81,14 +92,19 @@ impl Driver {
             }
         };
         match settle(host, running_sha256, first) {
-            Settled::Nothing => Next::Nothing,
+            Settled::Nothing => {
+                self.migrate_config();
+                Next::Nothing
+            }
             Settled::Closed(journal) => {
                 tracing::warn!(update.id = %journal.update_id, "an update was interrupted and is closed: {}", journal.step);
                 Next::Nothing
             }
             Settled::WithUpdater => {
-                tracing::info!("an update is open and its updater is at it");
-                Next::Nothing
+                if first {
+                    tracing::info!("an update is open and its updater is at it");
+                }
+                Next::Later
             }
             Settled::Later(why) => {
                 tracing::error!("an update is open and cannot be settled just now: {why}");
@@ -103,6 +119,21 @@ impl Driver {
         }
     }
 
+    /// Brings an older config file to this version's schema. Only while no update is open: a version that may still be
+    /// rolled back leaves the file as the old one knows it.
+    fn migrate_config(&self) {
+        let file = &self.shared.layout.config_file;
+        match Config::migrate_file(file) {
+            Ok(true) => {
+                tracing::info!(file = %file.display(), "the config has this version's schema now");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = crate::words(&error), "the config keeps its older schema");
+            }
+        }
+    }
+
     async fn resume(&self, mut host: Pc, slot: Slot, lock: Lock, journal: Journal, effect: Effect) {
         tracing::info!(update.id = %journal.update_id, "the update to {} goes on", journal.version);
         let work = move || {
@@ -113,7 +144,7 @@ impl Driver {
         let answer = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(journal)) => Ok(self.staged(journal)),
             Ok(Err(failure)) => Err(in_words(&failure)),
-            Err(_) => Err(super::unexpected_end()),
+            Err(_) => Err(unexpected_end()),
         };
         // Where nobody asked, the answer is dropped, and with that the updater gets the word.
         slot.answer(&answer);

@@ -53,6 +53,7 @@ pub const ALL: &[Case] = cases![
     failures::a_candidate_that_hangs_is_rolled_back,
     failures::a_candidate_that_never_connects_is_rolled_back,
     rollbacks::somebody_at_the_pc_goes_back,
+    updates::a_reboot_on_probation_is_no_failure,
     failures::a_broken_config_is_restored,
     failures::a_candidate_that_exits_is_rolled_back,
     rollbacks::an_operator_goes_back_by_a_tool_call,

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use kenny_proto::api::{Update, UpdateState};
 use kenny_testkit::client::pretty;
-use kenny_testkit::eventually;
+use kenny_testkit::{Machine, eventually};
 use serde_json::{Value, json};
 
 use super::Outcome;
@@ -123,6 +123,28 @@ pub async fn another_request_while_one_is_open_is_refused(
     let update = site.client().finished(update.id, SOON).await?;
     ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
     ensure!(site.service_pid()? == pid, "the service was restarted");
+    updater_is_gone(site).await?;
+    Ok(Outcome::Passed)
+}
+
+pub async fn a_reboot_on_probation_is_no_failure(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    if !Machine::CAN_REBOOT {
+        return Ok(Outcome::Skipped("the machine that runs the tests cannot be rebooted by them"));
+    }
+    site.install_with(&["--probation-secs", "5"]).await?;
+    let wanted = options.assets.new_version();
+    site.client().add_release(&options.assets.new).await?;
+    let update = site.client().update(&site.agent, &wanted, false).await?;
+    site.client().online(&site.agent, Some(&wanted), SOON).await?;
+    site.machine.reboot().await?;
+    // Both are back with the PC: the agent, and the updater that has yet to be convinced.
+    site.client().online(&site.agent, Some(&wanted), SOON).await?;
+    ensure!(!site.machine.processes("run-updater").is_empty(), "the updater did not come back");
+    let update = site.client().finished(update.id, SOON).await?;
+    ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
     updater_is_gone(site).await?;
     Ok(Outcome::Passed)
 }
