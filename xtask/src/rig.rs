@@ -31,7 +31,15 @@ const PROFILE: &str = "agent-test";
 pub struct LiveOptions {
     updates: Option<String>,
     jobs: Option<String>,
+    rounds: Option<String>,
     cases: Vec<String>,
+}
+
+impl LiveOptions {
+    /// Everything, and the kill matrix so often.
+    pub fn with_rounds(rounds: u32) -> Self {
+        Self { rounds: Some(rounds.to_string()), ..Self::default() }
+    }
 }
 
 /// `cargo xtask live`.
@@ -42,6 +50,7 @@ pub fn live(mut arguments: Arguments) -> Result<()> {
     let options = LiveOptions {
         updates: arguments.value("--updates")?,
         jobs: arguments.value("--jobs")?,
+        rounds: arguments.value("--rounds")?,
         cases: arguments.words()?,
     };
     setup::ensure(Scope::WINDOWS)?;
@@ -56,14 +65,17 @@ pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
         let version = format!("9.0.0-{failing}");
         rig.arg("--bad").arg(agents::build(BAD_CANDIDATE, Target::Windows, &version, PROFILE)?);
     }
-    for (name, value) in [("--updates", &options.updates), ("--jobs", &options.jobs)] {
+    for (name, value) in
+        [("--updates", &options.updates), ("--jobs", &options.jobs), ("--rounds", &options.rounds)]
+    {
         if let Some(value) = value {
             rig.args([name, value]);
         }
     }
     rig.args(&options.cases);
     let is_summary = |line: &str| {
-        line.starts_with("live:")
+        line.starts_with("live suite:")
+            || line.starts_with("kills: ")
             || line.starts_with("offline ")
             || line.starts_with("request to online")
     };

@@ -116,6 +116,18 @@ impl Machine {
             .collect()
     }
 
+    /// Finds running processes by a part of their command line, from any thread; their numbers.
+    pub fn lister(&self) -> impl Fn(&str) -> Vec<u32> + Send + use<> {
+        let prefix = self.prefix.clone();
+        move |needle| {
+            let found = processes_of(&prefix).into_iter();
+            found
+                .filter(|process| process.command.contains(needle))
+                .map(|process| process.pid)
+                .collect()
+        }
+    }
+
     /// Ends one of its processes at once, as a crash would.
     pub fn kill(&self, pid: u32) -> Result<()> {
         ensure!(

@@ -9,6 +9,7 @@
 mod cases;
 mod demo;
 mod downtime;
+mod kills;
 mod live;
 mod site;
 

@@ -5,7 +5,7 @@ mod lifecycle;
 mod operators;
 mod rollbacks;
 mod tools;
-mod updates;
+pub mod updates;
 
 use std::future::Future;
 use std::pin::Pin;
