@@ -72,6 +72,11 @@ impl Machine {
         Ok(to)
     }
 
+    /// A path of the host as the machine's own programs write it.
+    pub fn path_inside(&self, path: &Path) -> Result<String> {
+        Ok(path.to_str().context("paths of the rig are UTF-8")?.to_owned())
+    }
+
     /// Runs a program on the machine, to its end.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(program);

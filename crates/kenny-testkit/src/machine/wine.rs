@@ -81,6 +81,13 @@ impl Machine {
         Ok(to)
     }
 
+    /// A path of the host as the machine's own programs write it.
+    pub fn path_inside(&self, path: &Path) -> Result<String> {
+        let inside = path.strip_prefix(self.prefix.join("drive_c")).context("it is on drive C:")?;
+        let inside = inside.to_str().context("paths of the rig are UTF-8")?;
+        Ok(format!("C:\\{}", inside.replace('/', "\\")))
+    }
+
     /// Runs a program of the host's file system on the machine, to its end.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<Output> {
         let program = program.to_str().context("paths of the rig are UTF-8")?;

@@ -204,7 +204,7 @@ async fn run_series(options: &Options, series: &Series) -> Result<Matrix> {
     match kill_in_turn(&site, options, series, &mut matrix).await {
         Ok(()) => site.close().await?,
         Err(error) => {
-            matrix.failures.push(format!("{}: {error:#}\n{}", series.name, site.evidence()))
+            matrix.failures.push(format!("{}: {error:#}\n{}", series.name, site.evidence()));
         }
     }
     println!("{:9} {:28} {} of {}", "kills", series.name, matrix.recovered, matrix.kills);
