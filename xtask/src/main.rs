@@ -43,8 +43,9 @@ cargo xtask COMMAND
                         one input once, with all that the target says
   fuzz --keep [TARGET...]
                         adds the finds that reach new code to fuzz/corpus
-  bench downtime [--updates N]
-                        how long an update keeps an agent offline
+  bench downtime [--updates N] [--release]
+                        how long an update keeps an agent offline, over 30 updates (--release: with release builds)
+  bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";
 

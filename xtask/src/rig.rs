@@ -60,10 +60,9 @@ pub fn live(mut arguments: Arguments) -> Result<()> {
 
 /// Builds the agents and runs the suite; the host's programs are there already. Returns the suite's summary.
 pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
-    let mut rig = rig_command("live")?;
+    let mut rig = rig_command("live", PROFILE)?;
     for failing in FAILINGS {
-        let version = format!("9.0.0-{failing}");
-        rig.arg("--bad").arg(agents::build(BAD_CANDIDATE, Target::Windows, &version, PROFILE)?);
+        rig.arg("--bad").arg(bad_candidate(failing)?);
     }
     for (name, value) in
         [("--updates", &options.updates), ("--jobs", &options.jobs), ("--rounds", &options.rounds)]
@@ -86,17 +85,39 @@ pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
     Ok(summary)
 }
 
-/// `cargo xtask bench downtime`.
+/// `cargo xtask bench downtime|rollback`.
 pub fn bench(mut arguments: Arguments) -> Result<()> {
     let what = arguments.word();
-    if what.as_deref() != Some("downtime") {
-        bail!("`downtime` is what can be measured: cargo xtask bench downtime [--updates N]");
-    }
-    let updates = arguments.value("--updates")?.unwrap_or_else(|| "20".to_owned());
+    let updates = arguments.value("--updates")?;
+    let release = arguments.flag("--release");
     arguments.finish()?;
+    let profile = if release { "release" } else { PROFILE };
     setup::ensure(Scope::WINDOWS)?;
     build_host()?;
-    run(rig_command("downtime")?.args(["--updates", &updates]))
+    match what.as_deref() {
+        Some("downtime") => {
+            let mut rig = rig_command("downtime", profile)?;
+            if let Some(updates) = &updates {
+                rig.args(["--updates", updates]);
+            }
+            run(&mut rig)
+        }
+        Some("rollback") => {
+            let mut rig = rig_command("rollback-times", profile)?;
+            for failing in ["exits", "hangs", "never-connects"] {
+                rig.arg("--bad").arg(bad_candidate(failing)?);
+            }
+            run(&mut rig)
+        }
+        Some(_) | None => bail!(
+            "`downtime` and `rollback` can be measured: cargo xtask bench downtime|rollback [--updates N] [--release]"
+        ),
+    }
+}
+
+/// The candidate that fails in this way.
+fn bad_candidate(failing: &str) -> Result<PathBuf> {
+    agents::build(BAD_CANDIDATE, Target::Windows, &format!("9.0.0-{failing}"), PROFILE)
 }
 
 /// `cargo xtask demo`.
@@ -107,7 +128,7 @@ pub fn demo(mut arguments: Arguments) -> Result<()> {
     setup::ensure(Scope::WINDOWS)?;
     step.done();
     build_host()?;
-    let mut rig = rig_command("demo")?;
+    let mut rig = rig_command("demo", PROFILE)?;
     if once {
         rig.arg("--once");
     }
@@ -132,11 +153,11 @@ fn build_host() -> Result<()> {
 }
 
 /// The rig's command line with the two agents, which are built for it.
-fn rig_command(command: &str) -> Result<Command> {
+fn rig_command(command: &str, profile: &str) -> Result<Command> {
     let old = workspace::VERSION;
     let new = workspace::next_patch(old);
     let build = |version: &str| -> Result<PathBuf> {
-        agents::build(AGENT, Target::Windows, version, PROFILE)
+        agents::build(AGENT, Target::Windows, version, profile)
     };
     let mut rig = Command::new(workspace::host_program("rig"));
     forget_cargo_run(&mut rig);

@@ -26,7 +26,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
     /// Over how many updates the downtime is measured at the end.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 30)]
     pub updates: usize,
     /// How often the kill matrix is run.
     #[arg(long, default_value_t = 1)]

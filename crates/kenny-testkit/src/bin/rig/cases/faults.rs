@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kenny_proto::api::UpdateState;
 use kenny_proto::frames::ToolError;
+use kenny_testkit::client::pretty;
 use kenny_testkit::faults::{Fault, Faults};
+use kenny_testkit::{Machine, eventually, process};
 use serde_json::json;
 
 use super::Outcome;
@@ -94,12 +97,61 @@ pub async fn a_file_that_a_scanner_holds_is_waited_for(
     let (held, update) = tokio::join!(holding, updating);
     held?.success().context("the file could not be held")?;
     let update = update?;
-    ensure!(
-        update.state == kenny_proto::api::UpdateState::Succeeded,
-        "it ended otherwise:\n{}",
-        kenny_testkit::client::pretty(&update)
-    );
+    ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
     site.client().online(&site.agent, Some(&wanted), SOON).await?;
+    updater_is_gone(site).await?;
+    Ok(Outcome::Passed)
+}
+
+pub async fn a_server_that_does_not_answer_is_not_the_versions_fault(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    if !Machine::CAN_REBOOT {
+        return Ok(Outcome::Skipped("processes cannot be frozen on this machine"));
+    }
+    site.install_with(&["--start-timeout-secs", "3"]).await?;
+    let wanted = options.assets.new_version();
+    site.client().add_release(&options.assets.new).await?;
+    let update = site.client().update(&site.agent, &wanted, false).await?;
+    let journal = site.machine.state_dir().join("journal.json");
+    eventually("the swap", SOON, async || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        let swapping = ["stopping", "replacing", "starting"];
+        Ok(swapping.iter().any(|step| text.contains(&format!(r#""step":"{step}""#))).then_some(()))
+    })
+    .await?;
+    process::freeze(site.server.pid())?;
+    // Four times as long as a version may take that only its own fault keeps from being accepted.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    process::thaw(site.server.pid())?;
+    let update = site.client().finished(update.id, SOON).await?;
+    ensure!(update.state == UpdateState::Succeeded, "it ended otherwise:\n{}", pretty(&update));
+    site.client().online(&site.agent, Some(&wanted), SOON).await?;
+    updater_is_gone(site).await?;
+    Ok(Outcome::Passed)
+}
+
+pub async fn an_agent_for_another_processor_is_refused(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    let mut bytes = fs_err::read(&options.assets.new)?;
+    let header = usize::try_from(u32::from_le_bytes(bytes[0x3c..0x40].try_into()?))?;
+    // The machine stands right after the signature `PE\0\0`; 0xaa64 is 64-bit ARM.
+    bytes[header + 4..header + 6].copy_from_slice(&0xaa64_u16.to_le_bytes());
+    let file = options.assets.work.join("live").join("another-processor.exe");
+    fs_err::write(&file, &bytes)?;
+    let sha256 = site.client().add_release(&file).await?.release.sha256;
+    let faults = Faults::start(bytes, []).await?;
+    site.install_with(&["--allow-update-origin", &faults.at("")]).await?;
+    let pid = site.service_pid()?;
+    let version = options.assets.new_version();
+    let args = json!({ "version": version, "url": faults.url(), "sha256": sha256 });
+    let outcome = site.client().call(&site.agent, "agent.update", args).await?;
+    let error = outcome.error.context("the right hash of a wrong architecture was taken")?;
+    ensure!(error.message.starts_with("wrong_platform: "), "it says: {error}");
+    ensure!(site.service_pid()? == pid, "the service was restarted");
     updater_is_gone(site).await?;
     Ok(Outcome::Passed)
 }
