@@ -31,10 +31,10 @@ cargo xtask COMMAND
   setup                 installs what this machine lacks (Debian), or says what is missing
   demo [--once]         server, a real Windows service under Wine, and an update of it; stays up until Ctrl-C
                         (--once: exits 0 as soon as the agent is online on the new version)
-  test [--quick]        everything: format, lints, tests, fuzzing, Windows builds, the live suite (--quick: no fuzzing,
-                        no Wine)
-  live [--native] [--updates N] [--jobs N] [CASE...]
-                        the live suite alone (--native: on this Windows machine itself)
+  test [--quick|--all]  everything: format, lints, tests, enumeration, fuzzing, Windows builds, the live suite with one
+                        round of kills (--quick: no fuzzing, no Wine; --all: three rounds of kills)
+  live [--native] [--updates N] [--rounds N] [--jobs N] [CASE...]
+                        the live suite alone (--native: on this Windows machine itself); `kills` is the kill matrix
   enumerate             every interruption of every story of an update, in memory: prints what was tried
   mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
   fuzz [--seconds N] [TARGET...]
@@ -43,8 +43,9 @@ cargo xtask COMMAND
                         one input once, with all that the target says
   fuzz --keep [TARGET...]
                         adds the finds that reach new code to fuzz/corpus
-  bench downtime [--updates N]
-                        how long an update keeps an agent offline
+  bench downtime [--updates N] [--release]
+                        how long an update keeps an agent offline, over 30 updates (--release: with release builds)
+  bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";
 

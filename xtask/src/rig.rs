@@ -31,7 +31,15 @@ const PROFILE: &str = "agent-test";
 pub struct LiveOptions {
     updates: Option<String>,
     jobs: Option<String>,
+    rounds: Option<String>,
     cases: Vec<String>,
+}
+
+impl LiveOptions {
+    /// Everything, and the kill matrix so often.
+    pub fn with_rounds(rounds: u32) -> Self {
+        Self { rounds: Some(rounds.to_string()), ..Self::default() }
+    }
 }
 
 /// `cargo xtask live`.
@@ -42,6 +50,7 @@ pub fn live(mut arguments: Arguments) -> Result<()> {
     let options = LiveOptions {
         updates: arguments.value("--updates")?,
         jobs: arguments.value("--jobs")?,
+        rounds: arguments.value("--rounds")?,
         cases: arguments.words()?,
     };
     setup::ensure(Scope::WINDOWS)?;
@@ -51,19 +60,21 @@ pub fn live(mut arguments: Arguments) -> Result<()> {
 
 /// Builds the agents and runs the suite; the host's programs are there already. Returns the suite's summary.
 pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
-    let mut rig = rig_command("live")?;
+    let mut rig = rig_command("live", PROFILE)?;
     for failing in FAILINGS {
-        let version = format!("9.0.0-{failing}");
-        rig.arg("--bad").arg(agents::build(BAD_CANDIDATE, Target::Windows, &version, PROFILE)?);
+        rig.arg("--bad").arg(bad_candidate(failing)?);
     }
-    for (name, value) in [("--updates", &options.updates), ("--jobs", &options.jobs)] {
+    for (name, value) in
+        [("--updates", &options.updates), ("--jobs", &options.jobs), ("--rounds", &options.rounds)]
+    {
         if let Some(value) = value {
             rig.args([name, value]);
         }
     }
     rig.args(&options.cases);
     let is_summary = |line: &str| {
-        line.starts_with("live:")
+        line.starts_with("live suite:")
+            || line.starts_with("kills: ")
             || line.starts_with("offline ")
             || line.starts_with("request to online")
     };
@@ -74,17 +85,39 @@ pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
     Ok(summary)
 }
 
-/// `cargo xtask bench downtime`.
+/// `cargo xtask bench downtime|rollback`.
 pub fn bench(mut arguments: Arguments) -> Result<()> {
     let what = arguments.word();
-    if what.as_deref() != Some("downtime") {
-        bail!("`downtime` is what can be measured: cargo xtask bench downtime [--updates N]");
-    }
-    let updates = arguments.value("--updates")?.unwrap_or_else(|| "20".to_owned());
+    let updates = arguments.value("--updates")?;
+    let release = arguments.flag("--release");
     arguments.finish()?;
+    let profile = if release { "release" } else { PROFILE };
     setup::ensure(Scope::WINDOWS)?;
     build_host()?;
-    run(rig_command("downtime")?.args(["--updates", &updates]))
+    match what.as_deref() {
+        Some("downtime") => {
+            let mut rig = rig_command("downtime", profile)?;
+            if let Some(updates) = &updates {
+                rig.args(["--updates", updates]);
+            }
+            run(&mut rig)
+        }
+        Some("rollback") => {
+            let mut rig = rig_command("rollback-times", profile)?;
+            for failing in ["exits", "hangs", "never-connects"] {
+                rig.arg("--bad").arg(bad_candidate(failing)?);
+            }
+            run(&mut rig)
+        }
+        Some(_) | None => bail!(
+            "`downtime` and `rollback` can be measured: cargo xtask bench downtime|rollback [--updates N] [--release]"
+        ),
+    }
+}
+
+/// The candidate that fails in this way.
+fn bad_candidate(failing: &str) -> Result<PathBuf> {
+    agents::build(BAD_CANDIDATE, Target::Windows, &format!("9.0.0-{failing}"), PROFILE)
 }
 
 /// `cargo xtask demo`.
@@ -95,7 +128,7 @@ pub fn demo(mut arguments: Arguments) -> Result<()> {
     setup::ensure(Scope::WINDOWS)?;
     step.done();
     build_host()?;
-    let mut rig = rig_command("demo")?;
+    let mut rig = rig_command("demo", PROFILE)?;
     if once {
         rig.arg("--once");
     }
@@ -120,11 +153,11 @@ fn build_host() -> Result<()> {
 }
 
 /// The rig's command line with the two agents, which are built for it.
-fn rig_command(command: &str) -> Result<Command> {
+fn rig_command(command: &str, profile: &str) -> Result<Command> {
     let old = workspace::VERSION;
     let new = workspace::next_patch(old);
     let build = |version: &str| -> Result<PathBuf> {
-        agents::build(AGENT, Target::Windows, version, PROFILE)
+        agents::build(AGENT, Target::Windows, version, profile)
     };
     let mut rig = Command::new(workspace::host_program("rig"));
     forget_cargo_run(&mut rig);

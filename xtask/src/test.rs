@@ -22,12 +22,16 @@ struct Stage {
     summary: Vec<String>,
 }
 
-/// `cargo xtask test [--quick]`.
+/// `cargo xtask test [--quick | --all]`.
 pub fn command(mut arguments: Arguments) -> Result<()> {
     let quick = arguments.flag("--quick");
+    let all = arguments.flag("--all");
     arguments.finish()?;
 
     let scope = Scope { windows: !quick, fuzzing: !quick, ..Scope::ALL };
+    // One round of kills hits every step once; three show what comes now and then.
+    let live_options =
+        if all { rig::LiveOptions::with_rounds(3) } else { rig::LiveOptions::default() };
     let mut stages: Vec<ToDo> = vec![
         ("setup", Box::new(move || setup::ensure(scope).map(|()| Vec::new()))),
         ("format", Box::new(format)),
@@ -49,7 +53,7 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
         stages.push(("fuzz", Box::new(fuzz::stage)));
     }
     if !quick {
-        stages.push(("live suite", Box::new(|| rig::live_suite(&rig::LiveOptions::default()))));
+        stages.push(("live suite", Box::new(move || rig::live_suite(&live_options))));
     }
     if which("cargo-deny").is_some() {
         stages.push((

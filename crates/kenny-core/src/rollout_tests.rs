@@ -87,7 +87,7 @@ fn a_version_that_failed_is_tried_again_after_5_and_30_minutes_and_then_held() {
     let first = failed(Tally::default(), FailureKind::CandidateDied, 0);
     assert_eq!(decision(first, 4), Decision::Nothing(Why::Backoff(at(5))));
     assert_eq!(decision(first, 5), Decision::Begin);
-    let second = failed(first.tally, FailureKind::HashMismatch, 10);
+    let second = failed(first.tally, FailureKind::CandidateOffline, 10);
     assert_eq!(decision(second, 39), Decision::Nothing(Why::Backoff(at(40))));
     assert_eq!(decision(second, 40), Decision::Begin);
     let third = failed(second.tally, FailureKind::Preflight, 50);

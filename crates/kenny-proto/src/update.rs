@@ -152,13 +152,14 @@ impl FailureKind {
     /// interruption or a wrong request say nothing about a version.
     pub const fn blames_the_version(self) -> bool {
         match self {
-            Self::HashMismatch
-            | Self::WrongPlatform
+            Self::WrongPlatform
             | Self::WrongVersion
             | Self::Preflight
             | Self::CandidateDied
             | Self::CandidateOffline => true,
-            Self::UrlRefused
+            // Bytes that are not the version's say nothing about the version.
+            Self::HashMismatch
+            | Self::UrlRefused
             | Self::Download
             | Self::Disk
             | Self::Quarantined

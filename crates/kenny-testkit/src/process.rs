@@ -14,7 +14,7 @@ use tokio::process::Command;
 #[cfg_attr(windows, path = "process/windows.rs")]
 mod os;
 
-pub use os::{ask_to_end, command_line, end, own_group};
+pub use os::{ask_to_end, command_line, end, freeze, own_group, thaw};
 
 /// What a program left behind.
 #[derive(Debug, Clone)]

@@ -176,7 +176,7 @@ async fn a_version_that_failed_here_is_refused_by_its_bytes_until_an_operator_al
     let args = site.args(b"what was announced");
     for _ in 0..BUDGET {
         let failing = site.ask(&args);
-        site.serve(b"other bytes").await;
+        site.serve(b"what was announced").await;
         refused(failing.await.unwrap());
     }
     site.told();
@@ -192,8 +192,8 @@ async fn a_version_that_failed_here_is_refused_by_its_bytes_until_an_operator_al
     assert!(site.told().is_empty());
 
     let allowed = site.ask(&UpdateArgs { allow_quarantined: true, ..args });
-    site.serve(b"other bytes").await;
-    assert!(refused(allowed.await.unwrap()).message.starts_with("hash_mismatch: "));
+    site.serve(b"what was announced").await;
+    assert!(refused(allowed.await.unwrap()).message.starts_with("wrong_platform: "));
     let journal = site.journal().read().unwrap().unwrap();
     assert_eq!(journal.quarantine.entries()[0].failures, BUDGET + 1);
 }

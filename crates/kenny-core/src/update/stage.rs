@@ -81,7 +81,8 @@ fn advance<H: Host>(
 pub fn close_unstaged<H: Host>(host: &mut H, journal: &Journal, failed: Failure) {
     // One that stays finds a closed journal and removes itself.
     let _ = host.remove_updater();
-    let worthless = failed.kind.blames_the_version() && !journal.is_rollback();
+    let wrong = failed.kind == FailureKind::HashMismatch || failed.kind.blames_the_version();
+    let worthless = wrong && !journal.is_rollback();
     if let Ok((closed, _)) = step(journal, Event::Failed(failed), host.now()) {
         if host.write_journal(&closed).is_err() {
             // The disk is full: what this update left on it is the first thing to go.

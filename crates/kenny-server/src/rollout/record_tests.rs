@@ -233,7 +233,7 @@ fn a_commit_is_believed_only_on_the_new_version() {
 
 #[test]
 fn the_reason_survives_whichever_message_comes_first() {
-    let mismatch = Failure { kind: FailureKind::HashMismatch, detail: "other bytes".to_owned() };
+    let mismatch = Failure { kind: FailureKind::WrongVersion, detail: "it is 2.0.0".to_owned() };
     let error = ToolError::new(ErrorCode::ExecFailed, "no");
 
     let mut report_first = Case::sent();

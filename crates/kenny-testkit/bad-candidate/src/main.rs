@@ -50,6 +50,11 @@ fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        // A virus scanner: `hold FILE SECONDS`.
+        Some("hold") => match (env::args().nth(2), env::args().nth(3)) {
+            (Some(file), Some(seconds)) => service::hold(&file, seconds.parse().unwrap_or(1)),
+            (_, _) => ExitCode::FAILURE,
+        },
         Some(_) | None => {
             println!("kenny-agent {VERSION}");
             ExitCode::SUCCESS

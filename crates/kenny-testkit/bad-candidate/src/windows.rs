@@ -1,10 +1,12 @@
 //! Failing as a Windows service.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::os::windows::fs::OpenOptionsExt as _;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windows_service::service::{
     ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus, ServiceType,
@@ -77,4 +79,19 @@ fn service_main(_arguments: Vec<OsString>) {
         let _ = stopped.recv();
     }
     say(ServiceState::Stopped, ServiceControlAccept::empty());
+}
+
+/// Holds a file so that nobody else can open, rename or replace it. Tried again while somebody else has it open.
+pub fn hold(file: &str, seconds: u64) -> ExitCode {
+    let until = Instant::now() + Duration::from_secs(10);
+    let held = loop {
+        match OpenOptions::new().read(true).share_mode(0).open(file) {
+            Ok(held) => break held,
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            Err(_) => return ExitCode::FAILURE,
+        }
+    };
+    std::thread::sleep(Duration::from_secs(seconds));
+    drop(held);
+    ExitCode::SUCCESS
 }

@@ -72,6 +72,11 @@ impl Machine {
         Ok(to)
     }
 
+    /// A path of the host as the machine's own programs write it.
+    pub fn path_inside(&self, path: &Path) -> Result<String> {
+        Ok(path.to_str().context("paths of the rig are UTF-8")?.to_owned())
+    }
+
     /// Runs a program on the machine, to its end.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(program);
@@ -101,26 +106,13 @@ impl Machine {
 
     /// Running processes of its service and updater whose command line contains `needle`.
     pub fn processes(&self, needle: &str) -> Vec<Process> {
-        let script = format!(
-            "Get-CimInstance Win32_Process | Where-Object {{ $_.CommandLine -like '*Kenny-{}*' }} | \
-             ForEach-Object {{ \"$($_.ProcessId)`t$($_.CommandLine)\" }}",
-            self.service_name
-        );
-        let Ok(output) = std::process::Command::new("powershell")
-            .args(["-NoProfile", "-NonInteractive", "-Command", &script])
-            .output()
-        else {
-            return Vec::new();
-        };
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| {
-                let (pid, command) = line.trim().split_once('\t')?;
-                Some(Process { pid: pid.parse().ok()?, command: command.to_owned() })
-            })
-            .filter(|process| !process.command.contains("Get-CimInstance"))
-            .filter(|process| process.command.contains(needle))
-            .collect()
+        processes_of(&self.service_name, needle)
+    }
+
+    /// Finds running processes by a part of their command line, from any thread; their numbers.
+    pub fn lister(&self) -> impl Fn(&str) -> Vec<u32> + Send + use<> {
+        let name = self.service_name.clone();
+        move |needle| processes_of(&name, needle).into_iter().map(|process| process.pid).collect()
     }
 
     /// Ends one of its processes at once, as a crash would.
@@ -186,4 +178,27 @@ fn service_name(spec: &Spec) -> String {
 
 fn known_folder(variable: &str) -> PathBuf {
     std::env::var_os(variable).map(PathBuf::from).expect("Windows sets its folders' variables")
+}
+
+fn processes_of(service_name: &str, needle: &str) -> Vec<Process> {
+    let script = format!(
+        "Get-CimInstance Win32_Process | Where-Object {{ $_.CommandLine -like '*Kenny-{}*' }} | \
+             ForEach-Object {{ \"$($_.ProcessId)`t$($_.CommandLine)\" }}",
+        service_name
+    );
+    let Ok(output) = std::process::Command::new("powershell")
+        .args(["-NoProfile", "-NonInteractive", "-Command", &script])
+        .output()
+    else {
+        return Vec::new();
+    };
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| {
+            let (pid, command) = line.trim().split_once('\t')?;
+            Some(Process { pid: pid.parse().ok()?, command: command.to_owned() })
+        })
+        .filter(|process| !process.command.contains("Get-CimInstance"))
+        .filter(|process| process.command.contains(needle))
+        .collect()
 }

@@ -81,6 +81,13 @@ impl Machine {
         Ok(to)
     }
 
+    /// A path of the host as the machine's own programs write it.
+    pub fn path_inside(&self, path: &Path) -> Result<String> {
+        let inside = path.strip_prefix(self.prefix.join("drive_c")).context("it is on drive C:")?;
+        let inside = inside.to_str().context("paths of the rig are UTF-8")?;
+        Ok(format!("C:\\{}", inside.replace('/', "\\")))
+    }
+
     /// Runs a program of the host's file system on the machine, to its end.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<Output> {
         let program = program.to_str().context("paths of the rig are UTF-8")?;
@@ -114,6 +121,18 @@ impl Machine {
             .into_iter()
             .filter(|process| process.command.contains(needle))
             .collect()
+    }
+
+    /// Finds running processes by a part of their command line, from any thread; their numbers.
+    pub fn lister(&self) -> impl Fn(&str) -> Vec<u32> + Send + use<> {
+        let prefix = self.prefix.clone();
+        move |needle| {
+            let found = processes_of(&prefix).into_iter();
+            found
+                .filter(|process| process.command.contains(needle))
+                .map(|process| process.pid)
+                .collect()
+        }
     }
 
     /// Ends one of its processes at once, as a crash would.

@@ -20,6 +20,16 @@ pub fn end(pid: u32) -> Result<()> {
     signal("-KILL", pid)
 }
 
+/// Lets a process do nothing until it is thawed: to others it is there and does not answer.
+pub fn freeze(pid: u32) -> Result<()> {
+    signal("-STOP", pid)
+}
+
+/// Lets a frozen process go on.
+pub fn thaw(pid: u32) -> Result<()> {
+    signal("-CONT", pid)
+}
+
 /// The command line of a living process.
 pub fn command_line(pid: u32) -> Option<String> {
     let line = fs_err::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -12,7 +12,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use crate::cases::{self, Case, Outcome};
 use crate::site::Site;
-use crate::{Assets, downtime};
+use crate::{Assets, downtime, kills};
 
 /// What to run, and how.
 #[derive(Debug, Args)]
@@ -26,9 +26,12 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     pub jobs: usize,
     /// Over how many updates the downtime is measured at the end.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 30)]
     pub updates: usize,
-    /// Only cases whose names contain one of these words; `downtime` is the measurement.
+    /// How often the kill matrix is run.
+    #[arg(long, default_value_t = 1)]
+    pub rounds: usize,
+    /// Only cases whose names contain one of these words; `downtime` is the measurement, `kills` the kill matrix.
     pub only: Vec<String>,
 }
 
@@ -60,6 +63,21 @@ pub async fn run(options: &Options) -> Result<bool> {
         .inspect(print)
         .collect()
         .await;
+    if options.rounds > 0
+        && (chosen("kills") || options.only.iter().any(|word| kills::is_series(word)))
+    {
+        let began = Instant::now();
+        let outcome = kills::run(options, options.rounds).await.and_then(|matrix| {
+            println!("{matrix}");
+            if matrix.is_good() {
+                return Ok(Outcome::Passed);
+            }
+            Err(anyhow!("not every kill was recovered from\n{}", matrix.failures.join("\n")))
+        });
+        let report = Report { name: "kills", took: began.elapsed(), outcome };
+        print(&report);
+        reports.push(report);
+    }
     if options.updates > 0 && chosen("downtime") {
         // Alone: what runs beside it would be measured too.
         let began = Instant::now();

@@ -9,7 +9,9 @@
 mod cases;
 mod demo;
 mod downtime;
+mod kills;
 mod live;
+mod rollback_times;
 mod site;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ enum Command {
     Live(live::Options),
     /// Measures how long an update keeps an agent offline.
     Downtime(downtime::Options),
+    /// Measures how long it takes until the old version is back after a bad one.
+    RollbackTimes(rollback_times::Options),
     /// Shows one update, then stays up.
     Demo(demo::Options),
 }
@@ -70,6 +74,7 @@ async fn run(command: Command) -> Result<bool> {
     match command {
         Command::Live(options) => live::run(&options).await,
         Command::Downtime(options) => downtime::run(&options).await,
+        Command::RollbackTimes(options) => rollback_times::run(&options).await,
         Command::Demo(options) => demo::run(&options).await,
     }
 }

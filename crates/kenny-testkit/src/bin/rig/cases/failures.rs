@@ -1,5 +1,7 @@
 //! Candidates that fail: the old version is back, runs as a service, and the server knows why.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use kenny_proto::FailureKind;
 use kenny_proto::api::{Update, UpdateState};
@@ -15,7 +17,7 @@ pub async fn a_candidate_that_exits_is_rolled_back(
     options: &Options,
 ) -> Result<Outcome> {
     site.install().await?;
-    rolls_back(site, options, "exits", FailureKind::CandidateDied).await
+    rolls_back(site, options, "exits", FailureKind::CandidateDied, SOON).await
 }
 
 pub async fn a_candidate_that_hangs_is_rolled_back(
@@ -23,7 +25,7 @@ pub async fn a_candidate_that_hangs_is_rolled_back(
     options: &Options,
 ) -> Result<Outcome> {
     site.install_with(&["--start-timeout-secs", "3"]).await?;
-    rolls_back(site, options, "hangs", FailureKind::CandidateDied).await
+    rolls_back(site, options, "hangs", FailureKind::CandidateDied, SOON).await
 }
 
 pub async fn a_candidate_that_never_connects_is_rolled_back(
@@ -31,7 +33,7 @@ pub async fn a_candidate_that_never_connects_is_rolled_back(
     options: &Options,
 ) -> Result<Outcome> {
     site.install_with(&["--start-timeout-secs", "3"]).await?;
-    rolls_back(site, options, "never-connects", FailureKind::CandidateOffline).await
+    rolls_back(site, options, "never-connects", FailureKind::CandidateOffline, SOON).await
 }
 
 pub async fn a_candidate_that_crashes_on_probation_is_rolled_back(
@@ -40,13 +42,24 @@ pub async fn a_candidate_that_crashes_on_probation_is_rolled_back(
 ) -> Result<Outcome> {
     // It would be given up for not connecting after a minute, and dies twice before that.
     site.install_with(&["--start-timeout-secs", "60"]).await?;
-    rolls_back(site, options, "crashes-after-5", FailureKind::CandidateDied).await
+    rolls_back(site, options, "crashes-after-5", FailureKind::CandidateDied, SOON).await
+}
+
+pub async fn a_candidate_that_crashes_late_on_probation_is_rolled_back(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    site.install_with(&["--start-timeout-secs", "90"]).await?;
+    // It dies twice, after half a minute each.
+    let within = Duration::from_mins(3);
+    rolls_back(site, options, "crashes-after-30", FailureKind::CandidateDied, within).await
 }
 
 pub async fn a_broken_config_is_restored(site: &Site, options: &Options) -> Result<Outcome> {
     site.install().await?;
     let before = fs_err::read(site.config())?;
-    let outcome = rolls_back(site, options, "breaks-config", FailureKind::CandidateDied).await?;
+    let outcome =
+        rolls_back(site, options, "breaks-config", FailureKind::CandidateDied, SOON).await?;
     let after = fs_err::read(site.config())?;
     ensure!(after == before, "the config is now {}", String::from_utf8_lossy(&after));
     Ok(outcome)
@@ -59,7 +72,7 @@ pub async fn a_candidate_that_fails_its_preflight_stops_nothing(
     site.install().await?;
     let pid = site.service_pid()?;
     let connected = site.client().agent(&site.agent).await?.agent.connected_at;
-    let update = push(site, options, "fails-preflight").await?;
+    let update = push(site, options, "fails-preflight", SOON).await?;
     ensure!(update.state == UpdateState::Failed, "it ended otherwise:\n{}", pretty(&update));
     let failure = update.failure.as_ref().context("the server does not show why")?;
     ensure!(failure.kind == FailureKind::Preflight, "the server shows {failure:?}");
@@ -73,10 +86,10 @@ pub async fn a_candidate_that_fails_its_preflight_stops_nothing(
     Ok(Outcome::Passed)
 }
 
-async fn push(site: &Site, options: &Options, failing: &str) -> Result<Update> {
+async fn push(site: &Site, options: &Options, failing: &str, within: Duration) -> Result<Update> {
     let added = site.client().add_release(options.bad(failing)?).await?;
     let update = site.client().update(&site.agent, &added.release.version, false).await?;
-    site.client().finished(update.id, SOON).await
+    site.client().finished(update.id, within).await
 }
 
 async fn rolls_back(
@@ -84,9 +97,10 @@ async fn rolls_back(
     options: &Options,
     failing: &str,
     kind: FailureKind,
+    within: Duration,
 ) -> Result<Outcome> {
     let before = fs_err::read(site.active())?;
-    let update = push(site, options, failing).await?;
+    let update = push(site, options, failing, within).await?;
     ensure!(update.state == UpdateState::RolledBack, "it ended otherwise:\n{}", pretty(&update));
     let failure = update.failure.as_ref().context("the server does not show why")?;
     ensure!(failure.kind == kind, "the server shows {failure:?}");

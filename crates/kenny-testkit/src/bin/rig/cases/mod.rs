@@ -1,11 +1,12 @@
 //! The cases of the live suite, by name.
 
 mod failures;
+mod faults;
 mod lifecycle;
 mod operators;
 mod rollbacks;
 mod tools;
-mod updates;
+pub mod updates;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -48,6 +49,12 @@ macro_rules! cases {
 
 /// Every case. The longest come first, so that two at a time end together.
 pub const ALL: &[Case] = cases![
+    failures::a_candidate_that_crashes_late_on_probation_is_rolled_back,
+    faults::a_server_that_does_not_answer_is_not_the_versions_fault,
+    faults::an_agent_for_another_processor_is_refused,
+    faults::a_download_that_is_cut_every_200_kb_arrives,
+    faults::downloads_that_cannot_be_right_leave_the_old_version_alone,
+    faults::a_file_that_a_scanner_holds_is_waited_for,
     updates::another_request_while_one_is_open_is_refused,
     failures::a_candidate_that_crashes_on_probation_is_rolled_back,
     failures::a_candidate_that_hangs_is_rolled_back,
