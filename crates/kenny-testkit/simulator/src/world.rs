@@ -1,5 +1,8 @@
 //! A PC in memory: disk, service manager, processes, clock and network, and the promises that hold at every instant.
 
+mod points;
+mod promises;
+
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,6 +18,8 @@ use semver::Version;
 use crate::disk::{Content, Disk, Image, Name};
 use crate::host::{Role, SimulatedHost};
 use crate::scenario::{Behaviour, Scenario};
+
+pub use points::Interruption;
 
 /// How long after its start a version is accepted by a server that it reaches.
 const ACCEPTED_AFTER_MS: u64 = 700;
@@ -40,27 +45,6 @@ pub enum End {
     Updater,
     /// The agent, alone.
     Agent,
-}
-
-/// An interruption at a point of the story, or a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruption {
-    /// The power is cut.
-    PowerCut,
-    /// The updater's process is killed.
-    KillUpdater,
-    /// The agent's process is killed.
-    KillAgent,
-    /// The PC is shut down as it should be.
-    ShutDown,
-    /// From here so many effects on files and services fail in this way.
-    Refuses(Refusal, u32),
-    /// The journal's bytes are damaged on the disk.
-    DamagesJournal,
-    /// Somebody deletes the updater's service and ends its process.
-    LosesUpdater,
-    /// Somebody deletes the candidate, as a virus scanner does.
-    LosesCandidate,
 }
 
 /// What a power cut leaves, and how the PC comes up again.
@@ -173,17 +157,6 @@ impl World {
         let journal = Journal::accepted(wanted, from, Quarantine::default(), clock);
         world.task = Some(Task::Stage(Box::new(journal), Effect::Download));
         world
-    }
-
-    /// Arranges for an interruption at a point.
-    pub fn interrupt(&mut self, point: u32, interruption: Interruption) {
-        self.points = 0;
-        self.interruption = Some((point, interruption));
-    }
-
-    /// How many points there were.
-    pub const fn points(&self) -> u32 {
-        self.points
     }
 
     /// The losses that a power cut can cause in this state.
@@ -510,197 +483,10 @@ impl World {
         self.updater_registered_durably = self.updater_registered;
     }
 
-    /// A point at which the story can be interrupted; what is promised for every instant is checked here.
-    pub(crate) fn point(&mut self, role: Role, what: &str) {
-        self.paused_since_point = false;
-        self.reach_point(role, what);
-    }
-
-    /// A wait: a point only once between two others, as nothing changes in it.
-    pub(crate) fn waiting_point(&mut self, role: Role) {
-        if !std::mem::replace(&mut self.paused_since_point, true) {
-            self.reach_point(role, "waiting");
-        }
-    }
-
-    fn reach_point(&mut self, role: Role, what: &str) {
-        self.check_disk();
-        if let Role::Updater(generation) = role
-            && self.updater.as_ref().is_none_or(|updater| updater.generation != generation)
-        {
-            // Somebody ended this process while another was at work.
-            resume_unwind(Box::new(End::Updater));
-        }
-        let point = self.points;
-        self.points += 1;
-        let Some((_, interruption)) = self.interruption.filter(|(at, _)| *at == point) else {
-            return;
-        };
-        self.interruption = None;
-        self.note(format!("{interruption:?} at point {point}, {role:?} {what}"));
-        match interruption {
-            Interruption::PowerCut => resume_unwind(Box::new(End::Power)),
-            Interruption::KillUpdater if matches!(role, Role::Updater(_)) => {
-                resume_unwind(Box::new(End::Updater));
-            }
-            Interruption::KillUpdater => {
-                self.updater = None;
-                if self.updater_registered {
-                    self.spawn_updater();
-                }
-            }
-            Interruption::KillAgent if role == Role::Agent => resume_unwind(Box::new(End::Agent)),
-            Interruption::KillAgent => {
-                self.agent = None;
-                self.task = None;
-                if self.recovery {
-                    self.agent_boots_at_ms = Some(self.now_ms + RESTART_MS);
-                }
-            }
-            Interruption::ShutDown => {
-                self.going_down = true;
-                if role == Role::Agent {
-                    resume_unwind(Box::new(End::Agent));
-                }
-            }
-            Interruption::Refuses(refusal, times) => self.refusing = Some((refusal, times)),
-            Interruption::DamagesJournal => {
-                if self.disk.read(Name::Journal).is_some() {
-                    self.disk.write(Name::Journal, Content::Torn);
-                    self.disk.flush(Name::Journal);
-                }
-            }
-            // Between the two renames of an executable that something else runs, the registered updater is what I1
-            // rests on: who deletes it then, deletes the agent.
-            Interruption::LosesUpdater if self.disk.read(Name::Of(File::Active)).is_none() => {}
-            Interruption::LosesUpdater => {
-                self.updater_registered = false;
-                self.updater_registered_durably = false;
-                self.updater = None;
-                if role != Role::Agent {
-                    resume_unwind(Box::new(End::Updater));
-                }
-            }
-            Interruption::LosesCandidate => self.disk.remove(Name::Of(File::Candidate)),
-        }
-    }
-
-    /// An effect is refused where a fault was arranged.
-    pub(crate) fn refusal(&mut self) -> Option<Refusal> {
-        let (refusal, times) = self.refusing?;
-        self.refusing = (times > 1).then(|| (refusal, times - 1));
-        Some(refusal)
-    }
-
     /// A phase was written down: it moves forward, and the last one is never left.
     pub(crate) fn wrote(&mut self, journal: &Journal) {
         self.note(format!("journal: {:?} {:?}", journal.step, journal.failure));
         self.phases.entry(journal.update_id).or_default().push(journal.phase());
-    }
-
-    /// I3 and the half of I1 that is seen on the disk.
-    fn check_disk(&self) {
-        let authorised = |image: Image| {
-            image == Image::Old || image == self.scenario.announced || image == Image::Kept
-        };
-        match self.disk.read(Name::Of(File::Active)) {
-            Some(Content::Image(image)) if authorised(*image) => {}
-            None if self.updater_registered => {}
-            other => {
-                let broken = self.broken(&format!("the active path holds {other:?}"));
-                resume_unwind(Box::new(broken));
-            }
-        }
-    }
-
-    /// What must hold once nothing moves any more.
-    pub fn check_rest(&self, interrupted: bool) -> Result<Step, Broken> {
-        let Some(Content::Journal(journal)) = self.disk.read(Name::Journal) else {
-            return if interrupted && self.phases.is_empty() {
-                self.check_running(Image::Old).map(|()| Step::Failed)
-            } else {
-                Err(self.broken("there is no journal"))
-            };
-        };
-        if journal.is_open() {
-            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
-        }
-        for (id, phases) in &self.phases {
-            let finals = phases.iter().filter(|phase| phase.is_final()).count();
-            let outcomes: Vec<&Phase> = phases.iter().filter(|phase| phase.is_final()).collect();
-            if !phases.is_sorted() || outcomes.windows(2).any(|pair| pair[0] != pair[1]) {
-                return Err(self.broken(&format!("phases of {id} go back: {phases:?} ({finals})")));
-            }
-        }
-        let expected = match journal.step {
-            Step::Committed => self.scenario.announced,
-            Step::RolledBack | Step::Failed => Image::Old,
-            Step::Accepted
-            | Step::Downloading
-            | Step::Verifying
-            | Step::Preflight
-            | Step::Staging
-            | Step::Staged
-            | Step::Stopping
-            | Step::Replacing
-            | Step::Starting
-            | Step::Watching
-            | Step::Restoring
-            | Step::Reviving => return Err(self.broken("the journal is open")),
-        };
-        if journal.step == Step::Committed && !self.scenario.may_commit() {
-            return Err(self.broken("a version stays that did not prove itself"));
-        }
-        self.check_running(expected)?;
-        let config = self.disk.read(Name::Of(File::Config));
-        let migrated = Content::Config(2);
-        let config_fits = if journal.step == Step::Committed {
-            config == Some(&migrated)
-        } else {
-            config == Some(&Content::Config(1))
-        };
-        if !config_fits {
-            return Err(self.broken(&format!("the config is {config:?}")));
-        }
-        let (step, kind) = (journal.step, journal.failure.as_ref().map(|failure| failure.kind));
-        if !interrupted && (step, kind) != self.scenario.ends {
-            return Err(self.broken(&format!("it ended {step:?} {kind:?}")));
-        }
-        Ok(step)
-    }
-
-    /// What must hold at rest after somebody meddled with the update's own files: a verified agent runs, and nothing is
-    /// left open.
-    pub fn check_rest_after_meddling(&self) -> Result<(), Broken> {
-        if let Some(Content::Journal(journal)) = self.disk.read(Name::Journal)
-            && journal.is_open()
-        {
-            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
-        }
-        let Some(Content::Image(active)) = self.disk.read(Name::Of(File::Active)) else {
-            return Err(self.broken("nothing is active"));
-        };
-        self.check_running(*active)
-    }
-
-    fn check_running(&self, expected: Image) -> Result<(), Broken> {
-        let active = self.disk.read(Name::Of(File::Active));
-        if active != Some(&Content::Image(expected)) {
-            return Err(self.broken(&format!("{active:?} is active and not {expected:?}")));
-        }
-        if self.agent_is_dead() {
-            return Err(self.broken("the agent does not run"));
-        }
-        if self.agent.as_ref().map(|agent| agent.image) != Some(expected) {
-            return Err(self.broken("another version runs than stands there"));
-        }
-        if self.updater_registered || self.updater.is_some() {
-            return Err(self.broken("the updater is still there"));
-        }
-        if !self.recovery {
-            return Err(self.broken("the service manager would not restart the agent"));
-        }
-        Ok(())
     }
 
     pub(crate) fn note(&mut self, text: impl std::fmt::Display) {

@@ -129,6 +129,18 @@ const ALL: &[Series] = &[
         failing: Some("breaks-config"),
         steps: &["starting", "watching", "restoring"],
     },
+    Series {
+        name: "kill-updater-hangs",
+        victim: Victim::Updater,
+        failing: Some("hangs"),
+        steps: &["watching", "restoring", "reviving"],
+    },
+    Series {
+        name: "power-cut-hangs",
+        victim: Victim::Machine,
+        failing: Some("hangs"),
+        steps: &["watching", "restoring", "reviving"],
+    },
 ];
 
 /// What the matrix came to.
