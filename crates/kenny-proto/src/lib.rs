@@ -3,6 +3,7 @@
 //!
 //! This crate does no IO and takes no decisions; both ends and the command line share it.
 
+pub mod accounts;
 pub mod api;
 mod digest;
 pub mod frames;
@@ -10,6 +11,7 @@ mod ids;
 pub mod tools;
 pub mod update;
 
+pub use accounts::Role;
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};

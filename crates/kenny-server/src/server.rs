@@ -100,7 +100,7 @@ impl Server {
     /// calls get 10 s, agents are sent away with 1001, the database is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self { app, listener, tls, data_dir, .. } = self;
-        let router = http::router(&app).into_make_service();
+        let router = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener).context("the listener cannot be used")?;
         server.http_builder().http1().header_read_timeout(HEADER_TIME);

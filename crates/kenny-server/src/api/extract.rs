@@ -1,12 +1,13 @@
 //! Reading requests: the operator's token, paths and bodies, each with an error that says what to do.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::HeaderMap;
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 use serde::de::DeserializeOwned;
 
 use super::problem::ApiProblem;
@@ -17,8 +18,13 @@ impl FromRequestParts<Arc<App>> for Operator {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiProblem> {
-        Ok(Self::authorise(app, bearer(&parts.headers), Face::Rest)?)
+        Ok(Self::authorise(app, bearer(&parts.headers), Face::Rest, peer(&parts.extensions))?)
     }
+}
+
+/// The address that a request came from.
+pub fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical())
 }
 
 /// The token of `Authorization: Bearer`.

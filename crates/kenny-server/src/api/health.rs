@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use kenny_proto::api::Health;
 
-use super::extract::bearer;
+use super::extract::{bearer, peer};
 use super::problem::ApiProblem;
 use crate::app::App;
 use crate::ops::{Face, Operator};
@@ -45,9 +45,13 @@ fn status(status: &str) -> Health {
     Health { status: status.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
-async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiProblem> {
+async fn metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, ApiProblem> {
     if !app.address.ip().is_loopback() {
-        Operator::authorise(&app, bearer(&headers), Face::Rest)?;
+        Operator::authorise(&app, bearer(&headers), Face::Rest, peer(&extensions))?;
     }
     let served = app.releases.files.served_bytes();
     app.metrics.artifact_bytes.inner().store(served, std::sync::atomic::Ordering::Relaxed);

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::{Origin, Url};
 
-use crate::api::extract::bearer;
+use crate::api::extract::{bearer, peer};
 use crate::api::problem::{ApiProblem, problem};
 use crate::app::App;
 use crate::ops::{Face, Operator};
@@ -28,7 +28,8 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
         )
         .into_response();
     }
-    match Operator::authorise(&app, bearer(request.headers()), Face::Mcp) {
+    let from = peer(request.extensions());
+    match Operator::authorise(&app, bearer(request.headers()), Face::Mcp, from) {
         Ok(operator) => {
             request.extensions_mut().insert(Arc::new(operator));
             next.run(request).await

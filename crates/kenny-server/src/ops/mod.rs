@@ -13,7 +13,10 @@ pub mod updates;
 
 pub use error::OpsError;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use kenny_proto::Role;
 
 use crate::app::App;
 use crate::fleet::AgentEntry;
@@ -40,17 +43,42 @@ impl Face {
 /// Somebody who may act on the fleet.
 #[derive(Debug)]
 pub struct Operator {
+    account: String,
+    role: Role,
     face: Face,
+    from: Option<IpAddr>,
 }
 
 impl Operator {
-    /// Whoever has the operator token.
-    pub fn authorise(app: &App, token: Option<&str>, face: Face) -> Result<Self, OpsError> {
+    /// Whoever has the operator token. `from` is the peer's address.
+    pub fn authorise(
+        app: &App,
+        token: Option<&str>,
+        face: Face,
+        from: Option<IpAddr>,
+    ) -> Result<Self, OpsError> {
         match token {
-            Some(token) if app.operator_token.matches(token) => Ok(Self { face }),
+            Some(token) if app.operator_token.matches(token) => {
+                Ok(Self { account: "owner".to_owned(), role: Role::Owner, face, from })
+            }
             Some(_) => Err(OpsError::WrongToken),
             None => Err(OpsError::NoToken),
         }
+    }
+
+    /// The account's name.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// What the account may do.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The address that the request came from.
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Through which face.
