@@ -9,8 +9,9 @@ use url::Url;
 
 use crate::config::{self, Config, ConfigError, UpdateConfig};
 use crate::layout::{DEFAULT_SERVICE, Layout};
+use crate::policy::PolicyConfig;
 use crate::run::{Mode, RunOptions, run};
-use crate::{logging, service, update};
+use crate::{logging, pause, service, update};
 
 /// The agent of kenny.
 ///
@@ -52,6 +53,14 @@ pub enum Command {
     ///
     /// Exit codes: 0 it runs and proved itself; 1 it does not, and the words say why; 3 not installed.
     Rollback(ServiceArgs),
+    /// Have the agent refuse whatever changes this PC, updates too, until `resume`; it goes on telling how the PC is.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is paused; 1 it is not, and the words say why; 3 not installed.
+    Pause(PauseArgs),
+    /// End a pause.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is not paused any more; 1 it is, and the words say why; 3 not installed.
+    Resume(ServiceArgs),
     /// The version.
     Version {
         /// As JSON.
@@ -144,6 +153,20 @@ pub struct ServiceArgs {
     pub service_name: String,
 }
 
+/// Arguments of `pause`.
+#[derive(Debug, Clone, Args)]
+pub struct PauseArgs {
+    /// For how long, such as 45m, 2h or 1d12h; until `resume` when it is not given.
+    #[arg(long = "for", value_name = "DURATION", value_parser = pause::parse_duration)]
+    pub duration: Option<std::time::Duration>,
+    /// Why; the server's operator sees it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The agent's service name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+}
+
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
@@ -178,6 +201,7 @@ impl Identity {
                 ca_file: None,
                 log_level: "info".to_owned(),
                 update: UpdateConfig::default(),
+                policy: PolicyConfig::default(),
             },
         };
         config.server = server.unwrap_or(config.server);
@@ -226,6 +250,14 @@ pub fn execute(cli: Cli) -> ExitCode {
         Some(Command::Rollback(args)) => {
             logging::to_stderr("warn");
             update::roll_back(&args.service_name)
+        }
+        Some(Command::Pause(args)) => {
+            logging::to_stderr("warn");
+            pause::pause(&args)
+        }
+        Some(Command::Resume(args)) => {
+            logging::to_stderr("warn");
+            pause::resume(&args.service_name)
         }
         Some(Command::Version { json }) => {
             if json {

@@ -18,6 +18,8 @@ use url::Url;
 use document::parse;
 pub use schema::SCHEMA;
 
+use crate::policy::PolicyConfig;
+
 /// The slowest that a download may be told to be: 16 KiB/s, at which an agent of the 8 MiB that a release may have takes
 /// nearly nine minutes.
 pub const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
@@ -44,6 +46,9 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+    /// What this PC never allows, whoever asks.
+    #[serde(default)]
+    pub policy: PolicyConfig,
 }
 
 /// How updates behave.
@@ -203,6 +208,7 @@ impl Config {
                 return Err(("update.allowed_origins", problem));
             }
         }
+        self.policy.check().map_err(|problem| ("policy.refused_tools", problem))?;
         if let Some(rate) = self.update.max_bytes_per_second
             && rate < MIN_BYTES_PER_SECOND
         {
@@ -248,6 +254,7 @@ fn known() -> Map<String, Value> {
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
         update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+        policy: PolicyConfig::default(),
     };
     object(&everything)
 }
@@ -316,6 +323,7 @@ impl fmt::Debug for Config {
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)
             .field("update", &self.update)
+            .field("policy", &self.policy)
             .finish()
     }
 }

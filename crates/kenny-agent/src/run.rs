@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::layout::Layout;
 use crate::platform;
+use crate::policy::Policy;
 use crate::state::{AgentState, LastError};
 use crate::tools::Toolbox;
 use crate::tools::telemetry::{self, Telemetry};
-use crate::tunnel::{self, Backoff, End, Outbox, Session};
+use crate::tunnel::{self, Backoff, Busy, End, Outbox, Session};
 use crate::update::Driver;
 
 /// Who runs the agent.
@@ -56,11 +57,18 @@ pub async fn run(options: RunOptions) {
         let driver = driver.clone();
         async move { driver.running_sha256().await.ok() }
     });
-    let telemetry = Telemetry::new(started_at, mode == Mode::Service);
+    let policy = Policy::new(&config.policy, layout.pause_file.clone());
+    policy.tell();
+    let telemetry = Telemetry::new(started_at, mode == Mode::Service, policy.clone());
     let toolbox = Toolbox { telemetry: telemetry.clone() };
-    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone()));
-    let pushes =
-        tokio::spawn(push_telemetry(telemetry, config.clone(), outbox.clone(), state.accepted()));
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone(), policy.clone()));
+    let pushes = tokio::spawn(push_telemetry(
+        telemetry,
+        policy.clone(),
+        config.clone(),
+        outbox.clone(),
+        state.accepted(),
+    ));
     let mut own_sha256 = Some(own_sha256);
     let mut known_sha256: Option<Sha256Digest> = None;
     let mut backoff = Backoff::default();
@@ -72,13 +80,18 @@ pub async fn run(options: RunOptions) {
             socket = tunnel::connect(&config) => socket,
         };
         let before = backoff.clone();
+        let mut asked_to_wait = Duration::ZERO;
         let end = match socket {
-            Err(error) => End::Lost(format!("{error:#}")),
+            Err(error) => {
+                asked_to_wait =
+                    error.downcast_ref::<Busy>().map_or(Duration::ZERO, |busy| busy.wait);
+                End::Lost(format!("{error:#}"))
+            }
             Ok(socket) => {
                 if let Some(digest) = own_sha256.take() {
                     known_sha256 = digest.await.ok().flatten();
                 }
-                let register = register(&config, &driver, mode, known_sha256);
+                let register = register(&config, &driver, &policy, mode, known_sha256);
                 let mut on_accepted = || {
                     backoff.reset();
                     state.connected();
@@ -121,7 +134,8 @@ pub async fn run(options: RunOptions) {
                 state.lost(reason);
             }
         }
-        let wait = backoff.next(fastrand::f64());
+        // Everybody who was asked to wait is not back at the same moment.
+        let wait = backoff.next(fastrand::f64()).max(asked_to_wait.mul_f64(1.0 + fastrand::f64()));
         tracing::debug!(wait_ms = wait.as_millis(), "the next attempt comes");
         tokio::select! {
             biased;
@@ -137,6 +151,7 @@ pub async fn run(options: RunOptions) {
 fn register(
     config: &Config,
     driver: &Driver,
+    policy: &Policy,
     mode: Mode,
     sha256: Option<Sha256Digest>,
 ) -> Register {
@@ -152,19 +167,22 @@ fn register(
             sha256,
             service: Some(mode == Mode::Service),
             update: driver.report(),
+            paused: policy.pause(Timestamp::now()),
         },
     }
 }
 
-/// Pushes telemetry right after each acceptance and then every interval.
+/// Pushes telemetry right after each acceptance, then every interval, and when somebody paused or resumed this PC.
 async fn push_telemetry(
     collectors: Telemetry,
+    policy: Policy,
     config: Config,
     outbox: Outbox,
     mut accepted: watch::Receiver<bool>,
 ) {
     let every = Duration::from_secs(config.telemetry_interval_secs);
     while accepted.wait_for(|accepted| *accepted).await.is_ok() {
+        let told = policy.pause(Timestamp::now());
         let snapshot = telemetry::fitted(collectors.collect(TelemetryArgs::default()).await);
         outbox.push(AgentFrame::Telemetry(TelemetryFrame {
             agent_id: config.agent_id.clone(),
@@ -173,6 +191,7 @@ async fn push_telemetry(
         }));
         tokio::select! {
             () = sleep(every) => {}
+            () = policy.differs_from(told) => {}
             lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches files, sockets or clocks; `clippy.toml` beside this crate bans them.
 
+pub mod audit;
 pub mod health;
 pub mod image;
 pub mod rollout;

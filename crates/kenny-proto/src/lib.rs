@@ -5,9 +5,11 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod digest;
 pub mod frames;
 mod ids;
+pub mod policy;
 pub mod tools;
 pub mod update;
 

@@ -1,19 +1,23 @@
 //! What every part of a running server shares.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::extract::ConnectInfo;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use axum::http::{Extensions, HeaderMap};
 use kenny_core::rollout::Pace;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::audit::Audit;
 use crate::auth::TokenHash;
 use crate::events::Events;
 use crate::fleet::Fleet;
+use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::store::Store;
@@ -40,8 +44,18 @@ pub struct App {
     pub releases: Releases,
     /// What happens.
     pub events: Events,
+    /// Every socket comes by it.
+    pub door: Arc<Doorkeeper>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// What is counted of those who have not proved who they are.
+    pub bounds: Bounds,
+    /// Who did what.
+    pub audit: Audit,
+    /// When the database last answered whoever asked for its health.
+    pub ready: tokio::sync::Mutex<Option<std::time::Instant>>,
     /// Numbers.
-    pub metrics: std::sync::Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     /// The server goes down: long answers (event streams) end now.
     pub stopping: CancellationToken,
     /// Agents are sent away: those that register now, too.
@@ -66,6 +80,12 @@ impl App {
             Some(authority) => format!("{}://{authority}", self.scheme()),
             None => self.own_url(),
         }
+    }
+
+    /// The address that a request came from.
+    pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(address::client(peer.ip(), headers, &self.trusted_proxies))
     }
 
     /// The server's address as it is on this machine.

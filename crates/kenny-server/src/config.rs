@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
+use kenny_proto::audit::AuditAnchor;
 use url::Url;
+
+use crate::limits::Limits;
 
 /// The command line of `kenny-server`.
 #[derive(Debug, Parser)]
@@ -30,12 +33,26 @@ pub struct Cli {
 }
 
 /// Subcommands; without one the server runs.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Makes a new operator token and prints it; the old one is worth nothing from then on.
     ResetToken,
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+    /// Looks at the audit log in the data folder, whether the server runs or not.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// About the audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Finds out whether a row was changed, is missing, stands elsewhere or was cut off; prints where the log ends.
+    Verify {
+        /// A place that the log had once, as this command or `kenny audit verify` printed it; may be given again.
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        anchor: Vec<AuditAnchor>,
+    },
 }
 
 /// Flags of the server itself.
@@ -56,6 +73,9 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// A proxy in front of the server whose X-Forwarded-For is believed; may be given again. Nobody else's is.
+    #[arg(long, env = "KENNY_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxy: Vec<IpAddr>,
     /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
     #[arg(long, value_name = "MS", hide = true)]
     pub retry_backoff_ms: Option<u64>,
@@ -96,6 +116,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Bounds for whoever has not proved who it is.
+    pub limits: Limits,
 }
 
 /// PEM files for HTTPS.
@@ -134,6 +158,8 @@ impl Config {
             public_url: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -152,6 +178,7 @@ impl Config {
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,
             public_url: options.public_url,
+            trusted_proxies: options.trusted_proxy.iter().map(IpAddr::to_canonical).collect(),
             ..Self::new(data_dir)
         }
     }

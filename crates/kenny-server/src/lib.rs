@@ -5,11 +5,13 @@
 
 pub mod api;
 mod app;
+mod audit;
 mod auth;
 pub mod config;
 mod events;
 mod fleet;
 mod http;
+mod limits;
 mod mcp;
 mod metrics;
 mod ops;
@@ -25,5 +27,7 @@ mod testing;
 mod tls;
 mod tunnel;
 
+pub use audit::verify_offline as verify_audit;
 pub use config::{Config, TlsFiles};
+pub use limits::Limits;
 pub use server::{Server, reset_operator_token};

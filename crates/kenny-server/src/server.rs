@@ -10,14 +10,17 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
 use kenny_proto::Sha256Digest;
+use kenny_proto::audit::AuditOutcome;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::audit::{self, Audit, Entry, Subject, Who};
 use crate::auth::{self, TokenHash};
 use crate::config::Config;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
+use crate::limits::{Bounds, Door, Doorkeeper, Limits};
 use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
@@ -27,8 +30,8 @@ use crate::{http, rollout, tls, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long a client may take for the head of a request.
-const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The most that a request's head may have: browsers send some 2 KiB, and a token 100 bytes.
+const HEAD_BYTES: usize = 64 * 1024;
 /// A server that holds its data folder and listens, and has yet to serve.
 pub struct Server {
     /// Where it listens.
@@ -38,6 +41,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     /// Held until the server is gone.
     data_dir: DataDir,
 }
@@ -68,6 +72,11 @@ impl Server {
             operator_token: kept.operator_token_hash,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            door: Doorkeeper::new(config.limits.clone(), config.trusted_proxies.clone()),
+            ready: tokio::sync::Mutex::default(),
+            bounds: Bounds::new(&config.limits),
+            trusted_proxies: config.trusted_proxies,
+            audit: Audit::new(store.clone()),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,
@@ -81,6 +90,7 @@ impl Server {
             app: Arc::new(app),
             listener,
             tls,
+            limits: config.limits,
             data_dir,
         })
     }
@@ -99,14 +109,20 @@ impl Server {
     /// Serves until `shutdown` is ready, then goes down in order: no new connections, event streams end, running
     /// calls get 10 s, agents are sent away with 1001, the database is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { app, listener, tls, data_dir, .. } = self;
-        let router = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+        let Self { app, listener, tls, limits, data_dir, .. } = self;
+        let keeper = Arc::clone(&app.door);
+        let router =
+            http::router(&app, &limits).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener).context("the listener cannot be used")?;
-        server.http_builder().http1().header_read_timeout(HEADER_TIME);
+        server
+            .http_builder()
+            .http1()
+            .header_read_timeout(limits.head_time)
+            .max_buf_size(HEAD_BYTES);
         let server = server
             .handle(handle.clone())
-            .first_request_timeout(HEADER_TIME)
+            .first_request_timeout(limits.head_time)
             .accept_error_handler(|peer, error| {
                 if let Some(peer) = peer {
                     tracing::debug!(%peer, %error, "a connection was not established");
@@ -119,9 +135,11 @@ impl Server {
                 Some(config) => {
                     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(config))
                         .acceptor(NoDelayAcceptor::new());
-                    server.acceptor(acceptor).serve(router).await
+                    server.acceptor(Door::new(keeper, acceptor)).serve(router).await
                 }
-                None => server.acceptor(NoDelayAcceptor::new()).serve(router).await,
+                None => {
+                    server.acceptor(Door::new(keeper, NoDelayAcceptor::new())).serve(router).await
+                }
             }
         };
         let background = Background::start(&app);
@@ -226,6 +244,11 @@ fn new_operator_token(connection: &rusqlite::Connection) -> rusqlite::Result<(St
     let token = auth::new_operator_token();
     let hash = TokenHash::of(&token);
     rows::set_setting(connection, rows::OPERATOR_TOKEN_HASH, &hash.0.to_string())?;
+    let subject = Subject::named("operator token");
+    audit::append(
+        connection,
+        &Entry::now(Who::CONSOLE, "token.create", subject, AuditOutcome::Done),
+    )?;
     Ok((token, hash))
 }
 

@@ -51,6 +51,10 @@ use windows_sys::core::GUID;
 
 use super::{Memory, Shell, Volume};
 
+mod elevation;
+
+pub use elevation::is_administrator;
+
 /// This operating system.
 pub const OS: Os = Os::Windows;
 

@@ -1,16 +1,20 @@
 //! `status`: what is installed and how it is.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{BUDGET, Journal, Quarantined};
 use kenny_proto::UpdateReport;
+use kenny_proto::policy::Pause;
 use serde::Serialize;
 
 use super::scm::{Scm, ServiceState, StartType};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::policy::{Policy, PolicyConfig};
 use crate::state::AgentState;
 use crate::update::{self, Kept, words};
 
@@ -42,6 +46,10 @@ struct Report {
     previous: Option<Kept>,
     /// Versions that failed on this PC.
     quarantine: Vec<Quarantined>,
+    /// Somebody here paused it.
+    paused: Option<Pause>,
+    /// What this PC never allows.
+    refused_tools: Vec<String>,
     /// What the updater's service does; absent where there is none, as when no update is open.
     updater: Option<&'static str>,
 }
@@ -80,6 +88,8 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
     let (status, setup) = (service.status()?, service.config()?);
     let layout = Layout::new(name, setup.image.clone())?;
     let config = Config::load(&layout.config_file);
+    let policy = config.as_ref().map(|config| config.policy.clone()).unwrap_or_default();
+    let policy = Policy::new(&policy, layout.pause_file.clone());
     let state = AgentState::read(&layout.state_file).ok();
     let current = state.as_ref().filter(|state| Some(state.pid) == status.pid);
     let updater = scm.open_to_look(&update::updater_service(name))?;
@@ -111,6 +121,8 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
         update_problem,
         previous: update::kept(&layout),
         quarantine: journal.as_ref().map_or_else(Vec::new, quarantined),
+        paused: policy.pause(Timestamp::now()),
+        refused_tools: policy.refused_tools().to_vec(),
         updater: updater.map(|updater| updater.state.as_str()),
     }))
 }
@@ -140,6 +152,9 @@ fn in_words(report: &Report) -> String {
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
+    let policy = PolicyConfig { refused_tools: report.refused_tools.clone() };
+    let policy = Policy::new(&policy, PathBuf::new());
+    lines.extend(policy.in_words(report.paused.as_ref()));
     lines.extend(update_in_words(report));
     lines.join("\n")
 }

@@ -9,12 +9,14 @@ use jiff::Timestamp;
 use kenny_core::health;
 use kenny_proto::MAX_PUSH_BYTES;
 use kenny_proto::frames::{Section, Snapshot, Status};
+use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::tools::TelemetryArgs;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::platform;
+use crate::policy::Policy;
 
 /// How long the collectors, which run side by side, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,18 +30,25 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Telemetry {
     started_at: Timestamp,
     service: bool,
+    policy: Policy,
     readings: Arc<[Reading; COLLECTORS.len()]>,
 }
 
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
-const COLLECTORS: [(&str, Collector); 5] =
-    [("host", host), ("uptime", uptime), ("memory", memory), ("disk", disk), ("agent", agent)];
+const COLLECTORS: [(&str, Collector); 6] = [
+    ("host", host),
+    ("uptime", uptime),
+    ("memory", memory),
+    ("disk", disk),
+    ("agent", agent),
+    (POLICY_SECTION, policy),
+];
 
 impl Telemetry {
     /// Collectors of an agent that started then, as a service or not.
-    pub fn new(started_at: Timestamp, service: bool) -> Self {
-        Self { started_at, service, readings: Arc::default() }
+    pub fn new(started_at: Timestamp, service: bool, policy: Policy) -> Self {
+        Self { started_at, service, policy, readings: Arc::default() }
     }
 
     /// Reads the wanted sections, all of them when none is named.
@@ -185,15 +194,29 @@ fn agent(telemetry: &Telemetry) -> io::Result<Section> {
     Ok(section(Status::Ok, summary, fields))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn policy(telemetry: &Telemetry) -> io::Result<Section> {
+    let paused = telemetry.policy.pause(Timestamp::now());
+    let status = if paused.is_some() { Status::Warn } else { Status::Ok };
+    let summary = telemetry.policy.in_words(paused.as_ref()).join("; ");
+    let fields = json!({PAUSED_FIELD: paused, "refused_tools": telemetry.policy.refused_tools()});
+    Ok(section(status, summary, fields))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::PolicyConfig;
 
     #[tokio::test]
     async fn every_section_says_something() {
-        let telemetry = Telemetry::new(Timestamp::now(), false);
+        let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+        let telemetry = Telemetry::new(Timestamp::now(), false, policy);
         let all = telemetry.collect(TelemetryArgs::default()).await;
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["agent", "disk", "host", "memory", "uptime"]);
+        assert_eq!(
+            all.keys().collect::<Vec<_>>(),
+            ["agent", "disk", "host", "memory", "policy", "uptime"]
+        );
         for (name, section) in &all {
             assert!(
                 !section.summary.is_empty() && !section.summary.contains("could not"),

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::*;
 use crate::cli::Identity;
 use crate::layout::Layout;
+use crate::policy::{Policy, PolicyConfig};
 use crate::run::Mode;
 use crate::tools::Toolbox;
 use crate::tools::telemetry::Telemetry;
@@ -46,8 +47,10 @@ async fn pair() -> Pair {
     let (stop, stopping) = watch::channel(false);
     let driver =
         Driver::new(layout, config.clone(), Mode::Foreground, outbox.clone(), stopping.clone());
-    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
-    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver));
+    let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+    let telemetry = Telemetry::new(jiff::Timestamp::now(), false, policy.clone());
+    let toolbox = Toolbox { telemetry };
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver, policy));
     let meta = Meta {
         hostname: "pc".to_owned(),
         os: Os::Linux,
@@ -57,6 +60,7 @@ async fn pair() -> Pair {
         sha256: None,
         service: None,
         update: None,
+        paused: None,
     };
     let register = Register { agent_id: config.agent_id, token: config.token, meta };
     let (times, accepted) = watch::channel(0);

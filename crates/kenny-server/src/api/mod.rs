@@ -1,6 +1,7 @@
 //! The REST API under `/api/v1`: a thin face of `ops`.
 
 mod agents;
+mod audit;
 mod events;
 pub mod extract;
 pub mod health;
@@ -67,7 +68,8 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(releases::list, releases::add))
-        .routes(routes!(events::follow));
+        .routes(routes!(events::follow))
+        .routes(routes!(audit::read));
     let (routes, document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, routes).split_for_parts();
     let json: Arc<str> = to_json(&document).into();

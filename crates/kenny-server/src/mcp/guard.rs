@@ -11,9 +11,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::{Origin, Url};
 
-use crate::api::extract::{bearer, peer};
-use crate::api::problem::{ApiProblem, problem};
+use crate::api::extract::{bearer, stranger};
+use crate::api::problem::problem;
 use crate::app::App;
+use crate::limits;
 use crate::ops::{Face, Operator};
 
 /// Lets the operator through, and puts the [`Operator`] into the request for the tools.
@@ -28,13 +29,14 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
         )
         .into_response();
     }
-    let from = peer(request.extensions());
+    let from = app.client(request.extensions(), request.headers());
     match Operator::authorise(&app, bearer(request.headers()), Face::Mcp, from) {
         Ok(operator) => {
+            limits::prove(request.extensions());
             request.extensions_mut().insert(Arc::new(operator));
             next.run(request).await
         }
-        Err(error) => ApiProblem::from(error).into_response(),
+        Err(error) => stranger(&app, Face::Mcp, from, error),
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::api::problem::ApiProblem;
 use crate::app::App;
-use crate::ops::{self, Operator};
+use crate::ops::{self, Operator, OpsError};
 
 const LIST_AGENTS: &str = "list_agents";
 const AGENT_ID: &str = "agent_id";
@@ -63,8 +63,8 @@ impl ServerHandler for Tools {
         let operator = operator(&context)?;
         if request.name == LIST_AGENTS {
             let list = ops::agents::list(&self.app, &operator);
-            let list = serde_json::to_value(list).expect("our types serialise");
-            return Ok(CallToolResult::structured(list).into());
+            let list = list.map(|list| serde_json::to_value(list).expect("our types serialise"));
+            return Ok(list.map_or_else(refused, CallToolResult::structured).into());
         }
         let Some(tool) = ToolSpec::find(&request.name) else {
             let message = format!("there is no tool `{}`; tools/list names them", request.name);
@@ -85,10 +85,7 @@ impl ServerHandler for Tools {
         };
         Ok(match result {
             Ok(outcome) => answer(outcome),
-            Err(error) => {
-                let Problem { code, detail, .. } = ApiProblem::from(error).0;
-                failed(&code, &detail)
-            }
+            Err(error) => refused(error),
         }
         .into())
     }
@@ -142,6 +139,11 @@ fn answer(outcome: ToolOutcome) -> CallToolResult {
         return answer;
     }
     CallToolResult::structured(Value::Object(result))
+}
+
+fn refused(error: OpsError) -> CallToolResult {
+    let Problem { code, detail, .. } = ApiProblem::from(error).0;
+    failed(&code, &detail)
 }
 
 fn failed(code: &str, message: &str) -> CallToolResult {

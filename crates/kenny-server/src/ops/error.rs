@@ -2,7 +2,7 @@
 
 use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
-use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
+use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
@@ -19,6 +19,18 @@ pub enum OpsError {
         "the token is not the operator's; `kenny-server reset-token` makes a new one when it is lost"
     )]
     WrongToken,
+    /// The account's role does not reach.
+    #[error(
+        "this needs the role `{needs}`, and the account has `{role}`; an owner can change that"
+    )]
+    Forbidden {
+        /// What was wanted.
+        action: &'static str,
+        /// What the account has.
+        role: Role,
+        /// What it needs.
+        needs: Role,
+    },
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
@@ -175,6 +187,7 @@ impl OpsError {
     pub const fn facts(&self) -> (&'static str, u16, &'static str) {
         match self {
             Self::NoToken | Self::WrongToken => ("unauthorized", 401, "Not authorised"),
+            Self::Forbidden { .. } => ("forbidden", 403, "Not allowed"),
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
             Self::UnknownUpdate(_) => ("unknown_update", 404, "No such update"),
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),

@@ -1,25 +1,29 @@
 //! Every operator action, authorised once and recorded once. The faces (`api`, `mcp`) only translate.
 //!
-//! Each action takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask.
+//! Each op takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask. With it an op asks
+//! for a [`Permit`] to its [`Action`] first, and has agents, changes and calls only through that.
 
+mod action;
 pub mod agents;
+pub mod audit;
 mod error;
 pub mod events;
 pub mod holds;
+mod permit;
 pub mod releases;
 pub mod rollback;
 pub mod tools;
 pub mod updates;
 
+pub use action::Action;
 pub use error::OpsError;
+pub use permit::Permit;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use kenny_proto::Role;
 
 use crate::app::App;
-use crate::fleet::AgentEntry;
 
 /// Through which face an operator acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +89,4 @@ impl Operator {
     pub const fn face(&self) -> Face {
         self.face
     }
-}
-
-/// The agent of this name.
-fn agent(app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
-    app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
 }

@@ -2,7 +2,10 @@
 
 mod api;
 mod attempts;
+mod audit;
+mod limits;
 mod load;
+mod paused;
 mod probe;
 mod rig;
 mod rollbacks;

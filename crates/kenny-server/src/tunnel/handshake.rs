@@ -14,9 +14,11 @@ use kenny_proto::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Arrival;
 use super::connection::close_socket;
 use super::session::Session;
 use crate::app::App;
+use crate::audit::{Subject, Who};
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentFacts};
 use crate::rollout;
@@ -71,7 +73,8 @@ impl Rejection {
 }
 
 /// Takes an agent in, or closes the connection with the reason.
-pub async fn accept(app: &Arc<App>, mut socket: WebSocket, base_url: String) -> Option<Accepted> {
+pub async fn accept(app: &Arc<App>, mut socket: WebSocket, arrival: Arrival) -> Option<Accepted> {
+    let Arrival { base_url, from, slot, waiting } = arrival;
     let time = Duration::from_secs(u64::from(REGISTER_TIMEOUT_S));
     let first = match tokio::time::timeout(time, first_frame(&mut socket)).await {
         Ok(first) => first,
@@ -82,6 +85,10 @@ pub async fn accept(app: &Arc<App>, mut socket: WebSocket, base_url: String) -> 
             let agent_id = register.agent_id.clone();
             match admit(app, *register, base_url) {
                 Ok((entry, session, queue)) => {
+                    drop(waiting);
+                    if let Some(slot) = slot {
+                        slot.prove();
+                    }
                     return Some(Accepted { socket, entry, session, queue });
                 }
                 Err(rejection) => (rejection, Some(agent_id)),
@@ -100,6 +107,16 @@ pub async fn accept(app: &Arc<App>, mut socket: WebSocket, base_url: String) -> 
         | Rejection::WrongToken => {
             tracing::warn!(agent.id = agent_id, "a connection was turned away: {rejection}");
         }
+    }
+    if rejection.code() == CloseCode::Unauthorized {
+        let subject = agent.as_ref().map(|id| Subject::agent(id.as_str())).unwrap_or_default();
+        app.bounds.failed(from);
+        app.audit.denied(
+            Who::stranger("tunnel", from),
+            "agent.register",
+            subject,
+            &rejection.to_string(),
+        );
     }
     if let Some(entry) = agent.and_then(|id| app.fleet.get(&id)) {
         tell(app, &entry, &rejection);

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use kenny_proto::AgentId;
 
 use crate::api::extract::bearer;
 use crate::api::problem::problem;
 use crate::app::App;
+use crate::limits;
 
 /// Where it is.
 pub const PROBE_PATH: &str = "/agent/probe";
@@ -21,7 +22,8 @@ const AGENT_ID: &str = "x-kenny-agent-id";
 const RETRY_AFTER_S: &str = "15";
 
 /// The handler of `/agent/probe`.
-pub async fn probe(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub async fn probe(State(app): State<Arc<App>>, request: Request) -> Response {
+    let headers = request.headers();
     if app.stopping.is_cancelled() || app.tunnel_closing.is_cancelled() {
         let mut response = problem(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -34,14 +36,21 @@ pub async fn probe(State(app): State<Arc<App>>, headers: HeaderMap) -> Response 
         return response;
     }
     let id = headers.get(AGENT_ID).and_then(|id| id.to_str().ok());
-    let detail = match (id.map(str::parse::<AgentId>), bearer(&headers)) {
+    let detail = match (id.map(str::parse::<AgentId>), bearer(headers)) {
         (Some(Ok(id)), Some(token)) if is_accepted(&app, &id, token) => {
+            limits::prove(request.extensions());
             return StatusCode::NO_CONTENT.into_response();
         }
         (None | Some(Err(_)), _) | (_, None) => {
             "this needs the headers `X-Kenny-Agent-Id: ID` and `Authorization: Bearer TOKEN`"
         }
-        (Some(Ok(_)), Some(_)) => "no agent of this id is known here, or the token is not its",
+        (Some(Ok(_)), Some(_)) => {
+            // A server that is asked too often is busy to an agent, not one that refuses it.
+            if let Some(wait) = app.bounds.failed(app.client(request.extensions(), headers)) {
+                return limits::too_many(wait);
+            }
+            "no agent of this id is known here, or the token is not its"
+        }
     };
     problem(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorised", detail).into_response()
 }

@@ -1,6 +1,7 @@
 //! One module per command, each of which asks the server and says the answer.
 
 mod agents;
+mod audit;
 mod call;
 mod events;
 mod follow;
@@ -11,7 +12,7 @@ mod status;
 mod update;
 mod watch;
 
-use crate::cli::{AgentCommand, Cli, Command, ReleaseCommand};
+use crate::cli::{AgentCommand, AuditCommand, Cli, Command, ReleaseCommand};
 use crate::client::Client;
 use crate::config::Target;
 use crate::error::CliError;
@@ -21,6 +22,11 @@ use crate::output::Output;
 pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     if let Command::Login { url } = cli.command {
         return login::run(url, cli.connection).await;
+    }
+    if let Command::Audit(AuditCommand::Verify(args)) = &cli.command
+        && let Some(file) = args.file.clone()
+    {
+        return audit::verify_file(output, args.clone(), &file);
     }
     let client = Client::new(Target::resolve(cli.connection)?)?;
     match cli.command {
@@ -40,6 +46,11 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Updates { agent } => update::list(&client, output, &agent).await,
         Command::Call(args) => call::run(&client, output, args).await,
         Command::Tools => call::tools(&client, output).await,
+        Command::Audit(AuditCommand::List(args)) => audit::list(&client, output, args).await,
+        Command::Audit(AuditCommand::Verify(args)) => {
+            audit::verify(&client, output, args.anchor).await
+        }
+        Command::Audit(AuditCommand::Export) => audit::export(&client).await,
         Command::Events(args) => events::run(&client, output, args).await,
     }
 }
