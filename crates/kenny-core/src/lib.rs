@@ -3,6 +3,8 @@
 //! Nothing here touches files, sockets or clocks; `clippy.toml` beside this crate bans them.
 
 pub mod health;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod image;
 pub mod rollout;
 pub mod update;

@@ -33,9 +33,28 @@ pub enum OpsError {
     AgentId(#[from] AgentIdError),
     /// The id is taken.
     #[error(
-        "an agent `{0}` exists already; remove it first to give it a new token, or choose another id"
+        "an agent `{0}` exists already: `kenny agent invite {0}` gives it a key. Remove it first to give it a new token, or choose \
+         another id"
     )]
     AgentExists(String),
+    /// Agents are invited; tokens are for those of 0.2.
+    #[error(
+        "agents enrol with a key of their own: `kenny agent invite {0}` (POST /api/v1/agents/{0}/invite) makes the agent and \
+         its invitation. A token is for agents of 0.2 alone, and has to be asked for: `kenny agent add {0} --legacy` \
+         (`\"legacy\": true`)"
+    )]
+    InviteInstead(String),
+    /// Nothing to withdraw.
+    #[error("{0} has no open invitation; `kenny agent invitations` lists those that are")]
+    NoInvitation(String),
+    /// An invitation that would be good for too long, or not long enough.
+    #[error("`expires_s` must be between {min_s} and {max_s}")]
+    BadExpiry {
+        /// The least.
+        min_s: u64,
+        /// The most.
+        max_s: u64,
+    },
     /// Wrong arguments of a tool.
     #[error("{0}")]
     BadArgs(#[from] ArgError),
@@ -180,7 +199,11 @@ impl OpsError {
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),
             Self::AgentId(_) => ("bad_agent_id", 400, "Not an agent id"),
             Self::AgentExists(_) => ("agent_exists", 409, "The agent exists"),
-            Self::BadArgs(_) | Self::BadTimeout { .. } => ("bad_args", 400, "Wrong arguments"),
+            Self::InviteInstead(_) => ("invite_instead", 400, "Invite it instead"),
+            Self::NoInvitation(_) => ("no_invitation", 404, "No open invitation"),
+            Self::BadArgs(_) | Self::BadTimeout { .. } | Self::BadExpiry { .. } => {
+                ("bad_args", 400, "Wrong arguments")
+            }
             Self::BadVersion(_) => ("bad_version", 400, "Not a version"),
             Self::AgentOffline(_) | Self::RollbackOffline { .. } => {
                 ("agent_offline", 409, "The agent is offline")

@@ -2,6 +2,8 @@
 
 mod api;
 mod attempts;
+mod enrolment;
+mod identity;
 mod load;
 mod probe;
 mod rig;
