@@ -5,4 +5,5 @@
 pub mod health;
 pub mod image;
 pub mod rollout;
+pub mod trust;
 pub mod update;

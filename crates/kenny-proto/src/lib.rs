@@ -9,6 +9,7 @@ mod digest;
 pub mod frames;
 mod ids;
 pub mod tools;
+pub mod trust;
 pub mod update;
 
 pub use accounts::Role;
