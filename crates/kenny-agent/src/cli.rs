@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::config::{self, Config, ConfigError, UpdateConfig};
+use crate::config::{self, Config, ConfigError, TrustConfig, UpdateConfig};
 use crate::layout::{DEFAULT_SERVICE, Layout};
 use crate::run::{Mode, RunOptions, run};
 use crate::{logging, service, update};
@@ -112,6 +112,10 @@ pub struct InstallArgs {
     /// Leave the executable where it is.
     #[arg(long)]
     pub in_place: bool,
+    /// The root.json of `kenny keys init`: from then on only versions run that its keys signed. It stays pinned however
+    /// often this PC is installed again, until another one is given here.
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
 }
 
 /// Arguments of `uninstall`.
@@ -178,6 +182,7 @@ impl Identity {
                 ca_file: None,
                 log_level: "info".to_owned(),
                 update: UpdateConfig::default(),
+                trust: TrustConfig::default(),
             },
         };
         config.server = server.unwrap_or(config.server);

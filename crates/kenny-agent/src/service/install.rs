@@ -11,7 +11,7 @@ use crate::cli::InstallArgs;
 use crate::config::{Config, ConfigError};
 use crate::layout::Layout;
 use crate::state::AgentState;
-use crate::update;
+use crate::{trust, update};
 
 /// How long the agent may take to be accepted before install says why it was not.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -97,9 +97,10 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
             Err(_) => return Err(error.into()),
         },
     };
-    let config = args.identity.over(before).map_err(anyhow::Error::msg)?;
+    let mut config = args.identity.over(before).map_err(anyhow::Error::msg)?;
+    let root = args.trust_root.as_deref().map(fs_err::read).transpose()?;
     let mut undo = Undo::default();
-    match put_in_place(&scm, existing, &own, &layout, &config, &mut undo) {
+    match put_in_place(&scm, existing, &own, &layout, &mut config, root.as_deref(), &mut undo) {
         Ok(service) => Ok(wait(&service, &layout, &config)),
         Err(error) => {
             undo.run();
@@ -113,7 +114,8 @@ fn put_in_place(
     existing: Option<Service>,
     own: &Path,
     layout: &Layout,
-    config: &Config,
+    config: &mut Config,
+    root: Option<&[u8]>,
     undo: &mut Undo,
 ) -> anyhow::Result<Service> {
     let was_running = existing.as_ref().map(Service::status).transpose()?;
@@ -134,6 +136,10 @@ fn put_in_place(
             .with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
     keep(&layout.config_file, undo)?;
+    if let Some(root) = root {
+        undo.push(trust::keep_pin(layout)?);
+        config.trust.root = Some(trust::pin_root(layout, root)?);
+    }
     config.save(&layout.config_file)?;
     drop(fs_err::remove_file(&layout.state_file));
     let spec = ServiceSpec {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::platform;
+use crate::trust::Trust;
 
 /// How long the collectors, which run side by side, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,18 +29,31 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Telemetry {
     started_at: Timestamp,
     service: bool,
+    trust: Option<Trust>,
     readings: Arc<[Reading; COLLECTORS.len()]>,
 }
 
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
-const COLLECTORS: [(&str, Collector); 5] =
-    [("host", host), ("uptime", uptime), ("memory", memory), ("disk", disk), ("agent", agent)];
+const COLLECTORS: [(&str, Collector); 6] = [
+    ("host", host),
+    ("uptime", uptime),
+    ("memory", memory),
+    ("disk", disk),
+    ("agent", agent),
+    ("trust", trust),
+];
 
 impl Telemetry {
     /// Collectors of an agent that started then, as a service or not.
     pub fn new(started_at: Timestamp, service: bool) -> Self {
-        Self { started_at, service, readings: Arc::default() }
+        Self { started_at, service, trust: None, readings: Arc::default() }
+    }
+
+    /// The same, of an agent that is updated when this trust allows it.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Reads the wanted sections, all of them when none is named.
@@ -185,6 +199,14 @@ fn agent(telemetry: &Telemetry) -> io::Result<Section> {
     Ok(section(Status::Ok, summary, fields))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn trust(telemetry: &Telemetry) -> io::Result<Section> {
+    Ok(match &telemetry.trust {
+        Some(trust) => trust.section(Timestamp::now()),
+        None => section(Status::Ok, "it is not updated by itself".to_owned(), json!({})),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +215,8 @@ mod tests {
     async fn every_section_says_something() {
         let telemetry = Telemetry::new(Timestamp::now(), false);
         let all = telemetry.collect(TelemetryArgs::default()).await;
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["agent", "disk", "host", "memory", "uptime"]);
+        let names = ["agent", "disk", "host", "memory", "trust", "uptime"];
+        assert_eq!(all.keys().collect::<Vec<_>>(), names);
         for (name, section) in &all {
             assert!(
                 !section.summary.is_empty() && !section.summary.contains("could not"),
