@@ -79,7 +79,9 @@ impl Distrust {
             | Self::OtherBytes { .. }
             | Self::Target(_)
             | Self::NotFor(WhyNot::Platform { .. })
-            | Self::Fetch(FetchError::TooLarge(_)) => FailureKind::Untrusted,
+            | Self::Fetch(FetchError::TooLarge(_) | FetchError::WrongType { .. }) => {
+                FailureKind::Untrusted
+            }
             Self::Expired { .. } => FailureKind::Expired,
             Self::NotFor(WhyNot::From { .. }) => FailureKind::NotApplicable,
             Self::NotFor(WhyNot::Lower { .. }) => FailureKind::BelowFloor,

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// A clock may be set back by so much without being remarked on: a time zone that was wrong, and the leap of a dual boot.
 const REMARKABLE: Duration = Duration::from_hours(24);
 
+/// Looks that are not further apart than this may be told as one.
+const SOON: Duration = Duration::from_mins(1);
+
 /// The memory; small, and written whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
@@ -29,6 +32,14 @@ pub struct Checked {
     /// Why it came to nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Failure>,
+}
+
+impl Checked {
+    /// True where another look came to the same within a minute.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let kind = |checked: &Self| checked.problem.as_ref().map(|problem| problem.kind);
+        kind(self) == kind(other) && self.at.duration_since(other.at).unsigned_abs() < SOON
+    }
 }
 
 impl Memory {

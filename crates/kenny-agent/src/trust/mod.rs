@@ -23,7 +23,7 @@ use kenny_proto::trust::TargetName;
 use kenny_proto::update::Failure;
 use kenny_proto::{Arch, FailureKind, Os, Sha256Digest};
 use semver::Version;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::Config;
 use crate::layout::Layout;
@@ -38,6 +38,7 @@ pub use transport::FetchError;
 use memory::Checked;
 use metadata::Metadata;
 use store::{Pin, Store};
+use transport::Http;
 
 /// How old the last look may be before the server is asked again: a fraction of the day that a timestamp lives for at least.
 pub const FRESH: Duration = Duration::from_hours(6);
@@ -76,6 +77,8 @@ pub struct Trust {
     store: Store,
     config: Option<Config>,
     limits: Limits,
+    /// Made at the first look: to read what the system trusts takes time.
+    http: Arc<OnceCell<Http>>,
     /// One look at the server at a time.
     looking: Arc<Mutex<()>>,
 }
@@ -88,6 +91,7 @@ impl Trust {
             store: Store::new(layout.trust_dir(), pinned),
             config,
             limits: Limits::default(),
+            http: Arc::default(),
             looking: Arc::default(),
         }
     }
@@ -153,12 +157,17 @@ impl Trust {
         let Some(config) = &self.config else {
             return Err(Distrust::NoServer);
         };
-        let looked = repository::look(&self.store, config, &self.limits, now).await;
+        let looked = self.look_at(config, now).await;
         let problem = looked.as_ref().err().map(Distrust::failure);
         if let Err(error) = self.store.remember(Checked { at: now, problem }) {
             tracing::warn!(error = %error, "the outcome of the look at what is signed could not be kept");
         }
         looked
+    }
+
+    async fn look_at(&self, config: &Config, now: Timestamp) -> Result<Metadata, Distrust> {
+        let http = self.http.get_or_try_init(async || Http::new(config)).await?.clone();
+        repository::look(&self.store, http, &config.server, &self.limits, now).await
     }
 
     fn by_metadata(&self, wish: &Wish, metadata: &Metadata) -> Result<Authorised, Distrust> {

@@ -16,10 +16,7 @@ use url::Url;
 use super::distrust::Distrust;
 use super::metadata::{Expiry, Metadata};
 use super::store::Store;
-use super::transport::{FetchError, Http};
-use crate::config::Config;
-use crate::update::download;
-use crate::update::gate::Gate;
+use super::transport::{Bounded, FetchError, Http};
 
 /// Bounds of one look. [`Limits::default`] is what production uses.
 #[derive(Debug, Clone)]
@@ -42,7 +39,8 @@ impl Default for Limits {
 /// Looks. What was verified is kept, whatever the outcome.
 pub async fn look(
     store: &Store,
-    config: &Config,
+    http: Http,
+    server: &Url,
     limits: &Limits,
     now: Timestamp,
 ) -> Result<Metadata, Distrust> {
@@ -51,10 +49,10 @@ pub async fn look(
     let work = store.begin().map_err(disk)?;
     let loader = RepositoryLoader::new(
         &root.bytes,
-        address(&config.server, METADATA_PATH),
-        address(&config.server, TARGETS_PATH),
+        address(server, METADATA_PATH),
+        address(server, TARGETS_PATH),
     )
-    .transport(http(config, limits)?)
+    .transport(Bounded { http, max_bytes: limits.max_bytes })
     .limits(tough::Limits {
         max_root_size: limits.max_bytes,
         max_targets_size: limits.max_bytes,
@@ -74,16 +72,6 @@ pub async fn look(
         expiry.check(now)?;
     }
     Ok(Metadata::new(&repository.root().signed, repository.targets().signed.clone()))
-}
-
-fn http(config: &Config, limits: &Limits) -> Result<Http, FetchError> {
-    // Metadata comes from the server itself; other origins are for artifacts.
-    let gate = Gate::new(&config.server, &[]);
-    let client = crate::tunnel::tls_config(config)
-        .map_err(|error| format!("{error:#}"))
-        .and_then(|tls| download::client(&gate, tls).map_err(|error| error.to_string()))
-        .map_err(FetchError::Client)?;
-    Ok(Http { client, gate, max_bytes: limits.max_bytes })
 }
 
 /// A path of the server that the tunnel leads to.

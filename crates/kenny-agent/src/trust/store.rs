@@ -208,9 +208,14 @@ impl Store {
         })
     }
 
-    /// Remembers how a look went.
+    /// Remembers how a look went. The same once more within a minute is not written: a server that asks without end wears
+    /// no disk.
     pub fn remember(&self, checked: Checked) -> io::Result<()> {
-        self.change(|memory| memory.checked = Some(checked))
+        self.change(|memory| {
+            if memory.checked.as_ref().is_none_or(|before| !before.is_as(&checked)) {
+                memory.checked = Some(checked);
+            }
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Memory)) -> io::Result<()> {
