@@ -318,6 +318,14 @@ impl Host for Pc {
     }
 
     fn preflight(&mut self, journal: &Journal, candidate: &Verified) -> Result<(), Failure> {
+        if self.config.as_ref().is_some_and(|config| config.update.require_authenticode) {
+            platform::check_signature(candidate.path()).map_err(|error| {
+                let detail = format!(
+                    "this PC runs signed executables only, and the new version is refused: {error}"
+                );
+                fail(FailureKind::Untrusted, detail)
+            })?;
+        }
         let proof = preflight::prove(candidate.path(), &self.layout.config_file, journal);
         match self.life.block_on(proof)? {
             None => Ok(()),

@@ -50,7 +50,12 @@ pub struct Site {
 impl Site {
     /// An agent with the repository's root pinned, and [`WANTED`] signed and served.
     pub async fn new() -> Self {
-        let mut site = Self::without_root().await;
+        Self::of(Repository::new(today())).await
+    }
+
+    /// The same of this repository.
+    pub async fn of(repository: Repository) -> Self {
+        let mut site = Self::without_root_of(repository).await;
         let root = site.repository.root_json().to_owned();
         site.config.trust.root = Some(pin_root(&site.layout, &root).expect("a root"));
         site
@@ -58,7 +63,10 @@ impl Site {
 
     /// The same of an agent that was installed without a root.
     pub async fn without_root() -> Self {
-        let mut repository = Repository::new(today());
+        Self::without_root_of(Repository::new(today())).await
+    }
+
+    async fn without_root_of(mut repository: Repository) -> Self {
         repository.release(platform(WANTED), GOOD, &json!({}));
         let server = Metadata::start(None).await.expect("a port on loopback");
         server.serve(repository.publish());

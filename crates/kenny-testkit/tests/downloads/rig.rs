@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kenny_agent::config::{Config, UpdateConfig};
+use kenny_agent::config::{Config, TrustConfig, UpdateConfig};
 use kenny_agent::tunnel::tls_config;
 use kenny_agent::update::download::{Disk, Download, Limits, Staging, client};
 use kenny_agent::update::gate::Gate;
@@ -70,6 +70,7 @@ impl Rig {
             ca_file: None,
             log_level: "info".to_owned(),
             update: UpdateConfig::default(),
+            trust: TrustConfig::default(),
         };
         let gate = Gate::new(&config.server, &[]);
         let client = client(&gate, tls_config(&config).expect("trust")).expect("a client");

@@ -93,15 +93,13 @@ impl Site {
 
     /// Installs with these arguments besides who and where; the probation is short where they do not say.
     pub async fn install_with(&self, more: &[&str]) -> Result<Agent> {
-        let identity = [
-            "install",
-            "--server",
-            &self.tunnel,
-            "--agent-id",
-            &self.agent,
-            "--token",
-            &self.token,
-        ];
+        self.install_at(&self.tunnel, more).await
+    }
+
+    /// The same with the tunnel at this address, through which the server is reached.
+    pub async fn install_at(&self, tunnel: &str, more: &[&str]) -> Result<Agent> {
+        let identity =
+            ["install", "--server", tunnel, "--agent-id", &self.agent, "--token", &self.token];
         let mut arguments = [identity.as_slice(), more].concat();
         if !more.contains(&"--probation-secs") {
             arguments.extend(["--probation-secs", PROBATION_S]);
