@@ -85,6 +85,9 @@ pub struct Identity {
     /// An origin (https://HOST) besides the server's own from which updates may come; may be given again.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_update_origin: Vec<Url>,
+    /// Take new versions only with an Authenticode signature that Windows trusts, besides all else.
+    #[arg(long)]
+    pub require_authenticode: bool,
     /// Seconds that a new version must stay connected before it counts as proven [default: 60].
     #[arg(long)]
     pub probation_secs: Option<u64>,
@@ -147,6 +150,10 @@ pub struct InstallArgs {
     /// Leave the executable where it is.
     #[arg(long)]
     pub in_place: bool,
+    /// The root.json of `kenny keys init`: from then on only versions run that its keys signed. It stays pinned however
+    /// often this PC is installed again, until another one is given here.
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
 }
 
 /// Arguments of `uninstall`.
@@ -251,6 +258,7 @@ impl Identity {
         if !self.allow_update_origin.is_empty() {
             config.update.allowed_origins.clone_from(&self.allow_update_origin);
         }
+        config.update.require_authenticode |= self.require_authenticode;
         config.update.probation_secs = self.probation_secs.unwrap_or(config.update.probation_secs);
         config.update.start_timeout_secs =
             self.start_timeout_secs.unwrap_or(config.update.start_timeout_secs);

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kenny_proto::{AgentId, PublicKey, TUNNEL_PATH};
+use kenny_proto::{AgentId, PublicKey, Sha256Digest, TUNNEL_PATH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -48,6 +48,25 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+    /// Who has the say over updates.
+    #[serde(default, skip_serializing_if = "TrustConfig::is_empty")]
+    pub trust: TrustConfig,
+}
+
+/// Who has the say over updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrustConfig {
+    /// SHA-256 of the root that `install --trust-root` pinned. Its bytes are in the state folder: without them nothing
+    /// is updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Sha256Digest>,
+}
+
+impl TrustConfig {
+    fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
 }
 
 /// What the PC enrolled with. No secret: that is in the key's own file.
@@ -72,6 +91,8 @@ pub struct UpdateConfig {
     /// The most that a download takes of the line; at least [`MIN_BYTES_PER_SECOND`], no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<u64>,
+    /// Whether Windows has to find a valid Authenticode signature in a new version, besides all else.
+    pub require_authenticode: bool,
 }
 
 impl Default for UpdateConfig {
@@ -82,6 +103,7 @@ impl Default for UpdateConfig {
             probation_secs: 60,
             start_timeout_secs: 120,
             max_bytes_per_second: None,
+            require_authenticode: false,
         }
     }
 }
@@ -159,6 +181,7 @@ impl Config {
             ca_file: None,
             log_level: default_log_level(),
             update: UpdateConfig::default(),
+            trust: TrustConfig::default(),
         }
     }
 
@@ -292,6 +315,7 @@ fn known() -> Map<String, Value> {
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
         update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+        trust: TrustConfig { root: Some(Sha256Digest([0; 32])) },
     };
     object(&everything)
 }
@@ -361,6 +385,7 @@ impl fmt::Debug for Config {
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)
             .field("update", &self.update)
+            .field("trust", &self.trust)
             .finish()
     }
 }

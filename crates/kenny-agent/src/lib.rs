@@ -13,6 +13,7 @@ pub mod run;
 pub mod service;
 pub mod state;
 mod tools;
+pub mod trust;
 pub mod tunnel;
 pub mod update;
 

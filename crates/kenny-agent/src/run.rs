@@ -19,8 +19,12 @@ use crate::platform;
 use crate::state::{AgentState, LastError};
 use crate::tools::Toolbox;
 use crate::tools::telemetry::{self, Telemetry};
+use crate::trust::Trust;
 use crate::tunnel::{self, Backoff, End, Outbox, Session};
 use crate::update::Driver;
+
+/// How often it is considered whether to ask what is signed; a look that went well holds for longer.
+const LOOK: Duration = Duration::from_mins(15);
 
 /// Who runs the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +61,11 @@ pub async fn run(options: RunOptions) {
         let driver = driver.clone();
         async move { driver.running_sha256().await.ok() }
     });
-    let telemetry = Telemetry::new(started_at, mode == Mode::Service, config.identity.is_some());
+    let mut telemetry =
+        Telemetry::new(started_at, mode == Mode::Service, config.identity.is_some());
+    if mode == Mode::Service {
+        telemetry = telemetry.with_trust(driver.trust());
+    }
     let toolbox = Toolbox { telemetry: telemetry.clone() };
     let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone()));
     let pushes = tokio::spawn(push_telemetry(
@@ -66,6 +74,8 @@ pub async fn run(options: RunOptions) {
         outbox.clone(),
         state.accepted(),
     ));
+    let looks = (mode == Mode::Service)
+        .then(|| tokio::spawn(look_at_what_is_signed(driver.trust(), state.accepted())));
     let mut own_sha256 = Some(own_sha256);
     let mut known_sha256: Option<Sha256Digest> = None;
     let mut backoff = Backoff::default();
@@ -159,6 +169,9 @@ pub async fn run(options: RunOptions) {
         }
     }
     pushes.abort();
+    if let Some(looks) = looks {
+        looks.abort();
+    }
     state.lost("the agent was stopped".to_owned());
     tracing::info!("the agent stops");
 }
@@ -193,6 +206,22 @@ async fn push_telemetry(
         }));
         tokio::select! {
             () = sleep(every) => {}
+            lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
+        }
+    }
+}
+
+/// Asks the server what is signed while there is a session, so that a freeze is noticed and told before somebody wants an
+/// update. Each look has a thread of its own, as it writes to the disk.
+async fn look_at_what_is_signed(trust: Trust, mut accepted: watch::Receiver<bool>) {
+    while accepted.wait_for(|accepted| *accepted).await.is_ok() {
+        let (trust, runtime) = (trust.clone(), tokio::runtime::Handle::current());
+        let look = move || runtime.block_on(trust.look_again(Timestamp::now()));
+        if tokio::task::spawn_blocking(look).await.is_err() {
+            tracing::error!("looking at what is signed ended unexpectedly");
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
             lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
         }
     }

@@ -7,4 +7,5 @@ pub mod health;
 pub mod identity;
 pub mod image;
 pub mod rollout;
+pub mod trust;
 pub mod update;

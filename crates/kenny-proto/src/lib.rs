@@ -13,6 +13,7 @@ pub mod invitation;
 mod keys;
 pub mod tools;
 pub mod transcript;
+pub mod trust;
 pub mod update;
 
 pub use accounts::Role;

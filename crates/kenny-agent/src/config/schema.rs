@@ -58,7 +58,7 @@ fn bare_origins(document: &mut Map<String, Value>) {
     }
 }
 
-/// Schema 3: `identity` is new. Who has a token keeps it.
+/// Schema 3: `identity`, `trust` and `update.require_authenticode` are new. Who has a token keeps it.
 fn nothing(_document: &mut Map<String, Value>) {}
 
 /// Where a document has a key that the pattern lacks, as `outer.inner`, each with the keys that the pattern has there.

@@ -1,5 +1,7 @@
 //! Windows.
 
+mod authenticode;
+
 use std::ffi::{OsStr, OsString, c_void};
 use std::fs::File;
 use std::io;
@@ -50,6 +52,8 @@ use windows_sys::Win32::UI::Shell::{
 use windows_sys::core::GUID;
 
 use super::{Memory, Shell, Volume};
+
+pub use authenticode::check_signature;
 
 /// This operating system.
 pub const OS: Os = Os::Windows;

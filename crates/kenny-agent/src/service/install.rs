@@ -14,7 +14,7 @@ use crate::enrolment::{self, Terms};
 use crate::identity::{self, KeptKey};
 use crate::layout::Layout;
 use crate::state::AgentState;
-use crate::update;
+use crate::{trust, update};
 
 /// How long the agent may take to be accepted before install says why it was not.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -109,11 +109,13 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
         Some(terms) => args.identity.enrolling(terms, &layout.config_file, before),
         None => args.identity.over(before),
     };
-    let config = config.map_err(anyhow::Error::msg)?;
+    let mut config = config.map_err(anyhow::Error::msg)?;
     // The config of this very invitation: it was redeemed, and is good for nothing more.
     let terms = terms.filter(|_| was != config.identity);
+    let root = root_to_pin(args, terms.as_ref(), &config)?;
     let mut undo = Undo::default();
-    match put_in_place(&scm, existing, &own, &layout, (&config, terms.as_ref()), &mut undo) {
+    let news = (terms.as_ref(), root.as_deref());
+    match put_in_place(&scm, existing, &own, &layout, &mut config, news, &mut undo) {
         Ok(service) => Ok(wait(&service, &layout, &config)),
         Err(error) if undo.is_final => Err(error.context(
             "this PC has enrolled, and what is in place stays; correct the cause and run `kenny-agent install` again, without the \
@@ -131,12 +133,33 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
     }
 }
 
+/// The root that is to be pinned: the one that was given, or the invitation's where none is pinned yet. A server that was
+/// taken over makes invitations too: what is pinned stays unless somebody at the PC says otherwise.
+fn root_to_pin(
+    args: &InstallArgs,
+    terms: Option<&Terms>,
+    config: &Config,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if let Some(file) = &args.trust_root {
+        return Ok(Some(fs_err::read(file)?));
+    }
+    let invited = terms.and_then(|terms| terms.tuf_root.clone());
+    if invited.is_some() && config.trust.root.is_some() {
+        tracing::warn!(
+            "the root that this PC pinned stays; to pin another, give it with --trust-root"
+        );
+        return Ok(None);
+    }
+    Ok(invited)
+}
+
 fn put_in_place(
     scm: &Scm,
     existing: Option<Service>,
     own: &Path,
     layout: &Layout,
-    (config, terms): (&Config, Option<&Terms>),
+    config: &mut Config,
+    (terms, root): (Option<&Terms>, Option<&[u8]>),
     undo: &mut Undo,
 ) -> anyhow::Result<Service> {
     let was_running = existing.as_ref().map(Service::status).transpose()?;
@@ -157,6 +180,10 @@ fn put_in_place(
             .with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
     keep(&layout.config_file, undo)?;
+    if let Some(root) = root {
+        undo.push(trust::keep_pin(layout)?);
+        config.trust.root = Some(trust::pin_root(layout, root)?);
+    }
     if let Some(terms) = terms {
         enrolment::enrol(terms, config)?;
         undo.is_final = true;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::platform;
+use crate::trust::Trust;
 
 /// How long the collectors, which run side by side, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ pub struct Telemetry {
     service: bool,
     has_key: bool,
     refused: Arc<Mutex<Option<Refused>>>,
+    trust: Option<Trust>,
     readings: Arc<[Reading; COLLECTORS.len()]>,
 }
 
@@ -50,13 +52,20 @@ const COLLECTORS: [(&str, Collector); 6] = [
     ("disk", disk),
     ("agent", agent),
     ("identity", identity),
+    ("trust", trust),
 ];
 
 impl Telemetry {
     /// Collectors of an agent that started then, as a service or not, and that has a key or a token.
     pub fn new(started_at: Timestamp, service: bool, has_key: bool) -> Self {
         let (refused, readings) = (Arc::default(), Arc::default());
-        Self { started_at, service, has_key, refused, readings }
+        Self { started_at, service, has_key, refused, trust: None, readings }
+    }
+
+    /// The same, of an agent that is updated when this trust allows it.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// A server could not prove that it is the agent's: the right one is told when it is there again.
@@ -227,6 +236,14 @@ fn identity(telemetry: &Telemetry) -> io::Result<Section> {
     Ok(section(Status::Warn, summary, fields))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn trust(telemetry: &Telemetry) -> io::Result<Section> {
+    Ok(match &telemetry.trust {
+        Some(trust) => trust.section(Timestamp::now()),
+        None => section(Status::Ok, "it is not updated by itself".to_owned(), json!({})),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +252,7 @@ mod tests {
     async fn every_section_says_something() {
         let telemetry = Telemetry::new(Timestamp::now(), false, true);
         let all = telemetry.collect(TelemetryArgs::default()).await;
-        let names = ["agent", "disk", "host", "identity", "memory", "uptime"];
+        let names = ["agent", "disk", "host", "identity", "memory", "trust", "uptime"];
         assert_eq!(all.keys().collect::<Vec<_>>(), names);
         for (name, section) in &all {
             assert!(

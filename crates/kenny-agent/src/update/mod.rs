@@ -3,7 +3,7 @@
 
 pub mod download;
 mod driver;
-mod files;
+pub(crate) mod files;
 pub mod gate;
 mod host;
 mod journal;
@@ -35,7 +35,7 @@ use serde::Serialize;
 use crate::layout::Layout;
 
 pub use driver::{AfterReply, Driver};
-pub use files::{copy as copy_file, sha256_of_file};
+pub use files::{Verified, copy as copy_file, sha256_of_file, verify};
 pub use journal::JournalFile;
 pub use preflight::Said;
 pub use rollback::roll_back;

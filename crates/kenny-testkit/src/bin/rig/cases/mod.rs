@@ -7,6 +7,7 @@ mod lifecycle;
 mod operators;
 mod rollbacks;
 mod tools;
+mod trust;
 pub mod updates;
 
 use std::future::Future;
@@ -56,6 +57,9 @@ pub const ALL: &[Case] = cases![
     faults::a_download_that_is_cut_every_200_kb_arrives,
     faults::downloads_that_cannot_be_right_leave_the_old_version_alone,
     faults::a_file_that_a_scanner_holds_is_waited_for,
+    trust::a_pinned_agent_takes_what_was_signed_and_nothing_else,
+    trust::signatures_that_are_not_renewed_stop_updates_and_nothing_else,
+    trust::an_executable_without_authenticode_is_refused_where_it_is_required,
     updates::another_request_while_one_is_open_is_refused,
     failures::a_candidate_that_crashes_on_probation_is_rolled_back,
     failures::a_candidate_that_hangs_is_rolled_back,
