@@ -9,6 +9,7 @@ pub mod holds;
 pub mod releases;
 pub mod rollback;
 pub mod tools;
+pub mod trust;
 pub mod updates;
 
 pub use error::OpsError;

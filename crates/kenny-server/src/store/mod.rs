@@ -6,6 +6,7 @@
 
 pub mod rows;
 mod schema;
+pub mod trust_rows;
 pub mod update_rows;
 mod writer;
 
