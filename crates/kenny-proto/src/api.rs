@@ -414,6 +414,9 @@ pub struct ReleaseAdded {
     pub release: Release,
     /// False when exactly this artifact was there already.
     pub created: bool,
+    /// What the operator should know before sending it to agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// `GET /tools`.
@@ -488,7 +491,8 @@ pub struct Event {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
-    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`.
+    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
+    /// `trust_expiring`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]

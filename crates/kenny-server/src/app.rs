@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::store::Store;
+use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
 
 /// What every part of a running server shares.
@@ -49,6 +50,8 @@ pub struct App {
     pub fleet: Fleet,
     /// Every release.
     pub releases: Releases,
+    /// By whose keys they are authorised.
+    pub trust: Trust,
     /// What happens.
     pub events: Events,
     /// Numbers.

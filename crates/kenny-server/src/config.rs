@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
 use url::Url;
 
+use crate::trust::Lifetimes;
+
 /// The command line of `kenny-server`.
 #[derive(Debug, Parser)]
 #[command(name = "kenny-server", version, about = "The server of kenny.", max_term_width = 100)]
@@ -59,6 +61,13 @@ pub struct Options {
     /// Certificates (PEM) that invited PCs shall trust besides their system's, where the server's is of an own authority.
     #[arg(long, env = "KENNY_AGENT_CA", value_name = "FILE")]
     pub agent_ca: Option<PathBuf>,
+    /// Days for which a signed snapshot of the releases holds; it is renewed at half of that.
+    #[arg(long, env = "KENNY_SNAPSHOT_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub snapshot_days: u32,
+    /// Hours for which a signed timestamp holds, and so the longest that a newer release can be hidden from agents;
+    /// it is renewed after a quarter of that.
+    #[arg(long, env = "KENNY_TIMESTAMP_HOURS", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub timestamp_hours: u32,
     /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
     #[arg(long, value_name = "MS", hide = true)]
     pub retry_backoff_ms: Option<u64>,
@@ -101,6 +110,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
+    /// For how long the server's own signatures hold.
+    pub lifetimes: Lifetimes,
 }
 
 /// PEM files for HTTPS.
@@ -140,6 +151,7 @@ impl Config {
             agent_ca: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
+            lifetimes: Lifetimes::default(),
         }
     }
 
@@ -152,8 +164,14 @@ impl Config {
                 .map_or(usual.first_backoff, Duration::from_millis),
             deadline_percent: options.silence_percent.unwrap_or(usual.deadline_percent),
         };
+        let hours = |hours: u32| Duration::from_hours(u64::from(hours));
+        let lifetimes = Lifetimes {
+            snapshot: hours(options.snapshot_days * 24),
+            timestamp: hours(options.timestamp_hours),
+        };
         Self {
             pace,
+            lifetimes,
             listen: options.listen,
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,

@@ -14,7 +14,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::api::problem::problem;
 use crate::app::App;
-use crate::{api, enrolment, mcp, releases, tunnel};
+use crate::{api, enrolment, mcp, releases, trust, tunnel};
 
 /// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -28,6 +28,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route(ENROL_PATH, post(enrolment::enrol).layer(DefaultBodyLimit::max(MAX_ENROL_BYTES)))
         .merge(api)
         .merge(api::health::router())
+        .merge(trust::router())
         .fallback(api::problem::not_found)
         .method_not_allowed_fallback(api::problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES))

@@ -25,6 +25,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod trust;
 mod tunnel;
 
 pub use config::{Config, TlsFiles};

@@ -23,9 +23,10 @@ use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, rows, update_rows};
+use crate::store::{DataDir, Store, rows, trust_rows, update_rows};
+use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
-use crate::{http, identity, rollout, tls, tunnel};
+use crate::{http, identity, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -76,6 +77,7 @@ impl Server {
             agent_ca,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            trust: Trust::open(&kept.trust, config.lifetimes)?,
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,
@@ -166,10 +168,17 @@ struct Background(Vec<tokio::task::AbortHandle>);
 impl Background {
     fn start(app: &Arc<App>) -> Self {
         let (swept, written, rolled) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
+        let renewed = Arc::clone(app);
         let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
         let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
         let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
-        Self(vec![sweeper.abort_handle(), writer.abort_handle(), timer.abort_handle()])
+        let trust = tokio::spawn(async move { trust::run_timer(&renewed).await });
+        Self(
+            [sweeper, writer, timer, trust]
+                .iter()
+                .map(tokio::task::JoinHandle::abort_handle)
+                .collect(),
+        )
     }
 
     fn stop(self) {
@@ -187,6 +196,7 @@ struct Kept {
     fleet: Fleet,
     releases: Vec<kenny_proto::api::Release>,
     newest_event: Option<i64>,
+    trust: trust_rows::Kept,
 }
 
 impl Kept {
@@ -223,6 +233,7 @@ impl Kept {
                     ),
                     releases: rows::releases(connection)?,
                     newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
+                    trust: trust_rows::kept(connection, Sha256Digest(auth::random_bytes()))?,
                 })
             })
             .await?;

@@ -11,7 +11,8 @@ use kenny_proto::api::{
     NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
     ToolOutcome, Update, UpdateList,
 };
-use kenny_proto::{AgentId, UpdateId};
+use kenny_proto::trust::{OnlineKey, Publication, Published, TrustStatus};
+use kenny_proto::{AgentId, Sha256Digest, UpdateId};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Certificate, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -148,6 +149,43 @@ impl Client {
             .header(CONTENT_LENGTH, size_bytes)
             .body(Body::wrap_stream(pieces));
         self.read(self.send(request).await?).await
+    }
+
+    /// `GET /trust`.
+    pub async fn trust(&self) -> Result<TrustStatus, CliError> {
+        self.quick(Method::GET, &["trust"], None::<&()>).await
+    }
+
+    /// `GET /trust/metadata`.
+    pub async fn trust_metadata(&self) -> Result<Publication, CliError> {
+        self.quick(Method::GET, &["trust", "metadata"], None::<&()>).await
+    }
+
+    /// `POST /trust/metadata`. How long the artifacts take to be read is the server's to decide.
+    pub async fn publish(&self, publication: &Publication) -> Result<Published, CliError> {
+        let request = self.request(Method::POST, &["trust", "metadata"])?.json(publication);
+        self.read(self.send(request).await?).await
+    }
+
+    /// `PUT /trust/artifacts/{sha256}`: sends the file as it is read.
+    pub async fn upload_artifact(
+        &self,
+        sha256: Sha256Digest,
+        file: tokio::fs::File,
+        size_bytes: u64,
+    ) -> Result<(), CliError> {
+        let pieces = ReaderStream::with_capacity(file, UPLOAD_PIECE_BYTES);
+        let request = self
+            .request(Method::PUT, &["trust", "artifacts", &sha256.to_string()])?
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, size_bytes)
+            .body(Body::wrap_stream(pieces));
+        self.send(request).await.map(drop)
+    }
+
+    /// `POST /trust/online-key`.
+    pub async fn make_online_key(&self) -> Result<OnlineKey, CliError> {
+        self.quick(Method::POST, &["trust", "online-key"], None::<&()>).await
     }
 
     /// `GET /agents/{id}/updates`.

@@ -9,6 +9,7 @@ mod output;
 #[cfg_attr(unix, path = "secret_file_unix.rs")]
 #[cfg_attr(windows, path = "secret_file_windows.rs")]
 mod secret_file;
+mod signing;
 mod sse;
 mod words;
 

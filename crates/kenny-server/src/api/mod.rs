@@ -8,6 +8,7 @@ mod invitations;
 pub mod problem;
 mod releases;
 mod tools;
+mod trust;
 mod updates;
 
 use std::sync::Arc;
@@ -71,6 +72,10 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(releases::list, releases::add))
+        .routes(routes!(trust::status))
+        .routes(routes!(trust::metadata, trust::publish))
+        .routes(routes!(trust::take_artifact))
+        .routes(routes!(trust::make_online_key))
         .routes(routes!(events::follow));
     let (routes, document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, routes).split_for_parts();

@@ -6,6 +6,7 @@ use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
 
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
+use crate::trust::{PublishError, Refusal};
 use crate::tunnel::CallError;
 
 /// Why an operator's action was refused or did not work out.
@@ -22,6 +23,20 @@ pub enum OpsError {
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
+    /// No such target in the signed metadata.
+    #[error("the signed metadata has no target {0}; GET /api/v1/trust lists them")]
+    UnknownTarget(String),
+    /// What was published is not taken.
+    #[error(transparent)]
+    Trust(#[from] Refusal),
+    /// An artifact that is not the one that was announced.
+    #[error("the uploaded file has the sha256 {found}, not {announced}")]
+    OtherArtifact {
+        /// What came.
+        found: Sha256Digest,
+        /// What the address says.
+        announced: Sha256Digest,
+    },
     /// No such update.
     #[error("there is no update `{0}`")]
     UnknownUpdate(String),
@@ -177,6 +192,15 @@ pub enum OpsError {
     Store(#[from] StoreError),
 }
 
+impl From<PublishError> for OpsError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Refused(refusal) => Self::Trust(refusal),
+            PublishError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 impl OpsError {
     /// Why a call has no outcome.
     pub fn from_call(agent: &str, error: CallError) -> Self {
@@ -195,6 +219,9 @@ impl OpsError {
         match self {
             Self::NoToken | Self::WrongToken => ("unauthorized", 401, "Not authorised"),
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
+            Self::UnknownTarget(_) => ("unknown_target", 404, "No such target"),
+            Self::Trust(_) => ("untrusted", 422, "Not authorised by the keys"),
+            Self::OtherArtifact { .. } => ("other_artifact", 422, "Another artifact"),
             Self::UnknownUpdate(_) => ("unknown_update", 404, "No such update"),
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),
             Self::AgentId(_) => ("bad_agent_id", 400, "Not an agent id"),

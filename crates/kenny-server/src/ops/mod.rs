@@ -10,6 +10,7 @@ pub mod invitations;
 pub mod releases;
 pub mod rollback;
 pub mod tools;
+pub mod trust;
 pub mod updates;
 
 pub use error::OpsError;

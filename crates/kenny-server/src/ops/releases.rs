@@ -16,6 +16,7 @@ use crate::events::kind;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::rows;
+use crate::trust::Target;
 
 /// Every release, in memory: the reconciler asks while the database may not answer.
 pub struct Releases {
@@ -134,7 +135,8 @@ where
         Some(there) => {
             // Published again, in case the file was lost from the data folder.
             received.publish().await?;
-            return Ok(ReleaseAdded { release: there, created: false });
+            let warning = unsigned(app, &there);
+            return Ok(ReleaseAdded { release: there, created: false, warning });
         }
         None => {}
     }
@@ -142,6 +144,13 @@ where
     received.publish().await?;
     let row = release.clone();
     app.store.run(move |connection| rows::insert_release(connection, &row)).await?;
+    added(app, &release);
+    let warning = unsigned(app, &release);
+    Ok(ReleaseAdded { release, created: true, warning })
+}
+
+/// Takes a release into the list that the database has by now, and tells it.
+fn added(app: &App, release: &Release) {
     app.releases.list.write().unwrap_or_else(PoisonError::into_inner).push(release.clone());
     tracing::info!(
         version = %release.version, os = %release.os, arch = %release.arch, sha256 = %release.sha256,
@@ -150,7 +159,59 @@ where
     let summary =
         format!("release {} for {} {} was added", release.version, release.os, release.arch);
     app.events.publish(kind::RELEASE_ADDED, None, summary);
-    Ok(ReleaseAdded { release, created: true })
+}
+
+/// What to say of a release that no offline key signed, on a server that has signed ones.
+fn unsigned(app: &App, release: &Release) -> Option<String> {
+    let Release { version, os, arch, .. } = release;
+    let is_signed = app.trust.targets().iter().any(|target| target.sha256 == release.sha256);
+    (app.trust.is_signed() && !is_signed).then(|| {
+        format!(
+            "{version} for {os} {arch} is not signed: agents that pin the root refuse it. Sign it with `kenny release sign` \
+             and send it with `kenny release publish`"
+        )
+    })
+}
+
+/// The releases that signed targets make and that are not there yet, under the lock in which they stay missing.
+pub(super) async fn missing_of<'app>(
+    app: &'app App,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<(tokio::sync::MutexGuard<'app, ()>, Vec<Release>), OpsError> {
+    let adding = app.releases.adding.lock().await;
+    let list = app.releases.list();
+    let mut missing = Vec::new();
+    for target in targets {
+        let version = target.custom.version.to_string();
+        let (os, arch) = (target.custom.os, target.custom.arch);
+        let there = list
+            .iter()
+            .find(|there| (&there.version, there.os, there.arch) == (&version, os, arch));
+        match there {
+            Some(there) if there.sha256 != target.sha256 => {
+                let platform = format!("{os} {arch}");
+                return Err(OpsError::ReleaseExists { version, platform, there: there.sha256 });
+            }
+            Some(_) => {}
+            None => missing.push(Release {
+                version,
+                os,
+                arch,
+                sha256: target.sha256,
+                size_bytes: target.size_bytes,
+                added_at: now,
+            }),
+        }
+    }
+    Ok((adding, missing))
+}
+
+/// Lists releases that the database has by now.
+pub(super) fn published(app: &App, releases: &[Release]) {
+    for release in releases {
+        added(app, release);
+    }
 }
 
 #[cfg(test)]

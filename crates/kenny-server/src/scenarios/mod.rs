@@ -10,5 +10,6 @@ mod rig;
 mod rollbacks;
 mod silence;
 mod told;
+mod trust;
 mod tunnel;
 mod updates;

@@ -7,6 +7,7 @@
 pub mod invitation_rows;
 pub mod rows;
 mod schema;
+pub mod trust_rows;
 pub mod update_rows;
 mod writer;
 

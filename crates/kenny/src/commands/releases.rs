@@ -19,7 +19,12 @@ pub async fn add(client: &Client, output: Output, files: &[PathBuf]) -> Result<(
     for file in files {
         match upload(client, output, file).await {
             Ok(added) if output.json => output::record(&added)?,
-            Ok(added) => output::line(&describe(file, &added))?,
+            Ok(added) => {
+                output::line(&describe(file, &added))?;
+                if let Some(warning) = &added.warning {
+                    output::note(&format!("Note: {warning}."));
+                }
+            }
             Err(error) => {
                 let server_is_the_reason = matches!(error.exit_code(), 3 | 4);
                 if files.len() == 1 || server_is_the_reason {
@@ -146,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_upload_says_what_the_file_turned_out_to_be() {
-        let mut added = ReleaseAdded { release: release(), created: true };
+        let mut added = ReleaseAdded { release: release(), created: true, warning: None };
         let file = Path::new("a.exe");
         assert_eq!(describe(file, &added), "a.exe added 1.4.0 for windows x86_64, 5.3 MB");
         added.created = false;
