@@ -77,7 +77,7 @@ pub async fn invite(
         agent_id: id,
         code,
         server_key: app.identity.public(),
-        tuf_root: None,
+        tuf_root: app.trust.root(),
         ca: app.agent_ca.clone(),
         expires_at,
     };
