@@ -11,7 +11,7 @@ mod ids;
 pub mod tools;
 pub mod update;
 
-pub use accounts::Role;
+pub use accounts::{AccountName, AccountNameError, Role, Secret};
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};

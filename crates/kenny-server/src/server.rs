@@ -13,8 +13,9 @@ use kenny_proto::Sha256Digest;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::{Accounts, Directory};
 use crate::app::App;
-use crate::auth::{self, TokenHash};
+use crate::auth;
 use crate::config::Config;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
@@ -22,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, rows, update_rows};
+use crate::store::{DataDir, Store, account_rows, rows, update_rows};
 use crate::{http, rollout, tls, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
@@ -65,7 +66,7 @@ impl Server {
             public_url: config.public_url,
             heartbeat: config.heartbeat,
             pace: config.pace,
-            operator_token: kept.operator_token_hash,
+            accounts: Accounts::new(store.clone(), kept.directory),
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
@@ -174,7 +175,7 @@ impl Background {
 /// What the database has at start; secrets that it has not are made.
 struct Kept {
     operator_token: Option<String>,
-    operator_token_hash: TokenHash,
+    directory: Directory,
     artifact_secret: Sha256Digest,
     fleet: Fleet,
     releases: Vec<kenny_proto::api::Release>,
@@ -185,14 +186,7 @@ impl Kept {
     async fn load(store: &Store) -> anyhow::Result<Self> {
         let kept = store
             .run(|connection| {
-                let (operator_token, operator_token_hash) = if let Some(hash) =
-                    rows::bytes_setting(connection, rows::OPERATOR_TOKEN_HASH)?
-                {
-                    (None, TokenHash(hash))
-                } else {
-                    let (token, hash) = new_operator_token(connection)?;
-                    (Some(token), hash)
-                };
+                let operator_token = account_rows::first_account(connection, Timestamp::now())?;
                 let artifact_secret =
                     if let Some(secret) = rows::bytes_setting(connection, rows::ARTIFACT_SECRET)? {
                         secret
@@ -203,7 +197,7 @@ impl Kept {
                     };
                 Ok(Self {
                     operator_token,
-                    operator_token_hash,
+                    directory: Directory::load(connection)?,
                     artifact_secret,
                     fleet: Fleet::new(
                         rows::agents(connection)?,
@@ -222,18 +216,13 @@ impl Kept {
     }
 }
 
-fn new_operator_token(connection: &rusqlite::Connection) -> rusqlite::Result<(String, TokenHash)> {
-    let token = auth::new_operator_token();
-    let hash = TokenHash::of(&token);
-    rows::set_setting(connection, rows::OPERATOR_TOKEN_HASH, &hash.0.to_string())?;
-    Ok((token, hash))
-}
-
-/// Makes a new operator token for the data folder of a server that does not run.
+/// Makes a new token of the account `owner` for the data folder of a server that does not run. Its other tokens are worth
+/// nothing from then on.
 pub async fn reset_operator_token(data_dir: &std::path::Path) -> anyhow::Result<String> {
     let data_dir = DataDir::open(data_dir)?;
     let store = Store::open(&data_dir, Arc::default())?;
-    let (token, _) = store.run(new_operator_token).await?;
+    let now = Timestamp::now();
+    let token = store.run(move |connection| account_rows::rescue_token(connection, now)).await?;
     store.close().await;
     Ok(token)
 }

@@ -1,9 +1,11 @@
 //! The REST API under `/api/v1`: a thin face of `ops`.
 
+mod accounts;
 mod agents;
 mod events;
 pub mod extract;
 pub mod health;
+mod login;
 pub mod problem;
 mod releases;
 mod tools;
@@ -45,7 +47,7 @@ impl utoipa::Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The operator token that the first start of the server printed."))
+            .description(Some("An API token: the one that the first start of the server printed, or one that `POST /login` or `POST /tokens` made."))
             .build();
         openapi
             .components
@@ -57,6 +59,9 @@ impl utoipa::Modify for Bearer {
 /// The routes and their document.
 pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::new()
+        .routes(routes!(login::log_in))
+        .routes(routes!(accounts::me))
+        .routes(routes!(accounts::list))
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::show, agents::remove))
         .routes(routes!(updates::list, updates::request))

@@ -1,24 +1,50 @@
 //! Why an operator's action was refused or did not work out: a stable code, a status, and what to do.
 
+use jiff::Timestamp;
 use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
-use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
+use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
+use crate::accounts::{LoginError, TokenError};
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
 use crate::tunnel::CallError;
+
+const DATABASE: (&str, u16, &str) = ("database_unavailable", 503, "The database is not available");
 
 /// Why an operator's action was refused or did not work out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
     /// No token came.
-    #[error("this needs the operator token: send `Authorization: Bearer kenny_op_...`")]
+    #[error("this needs an API token: send `Authorization: Bearer kenny_op_...`")]
     NoToken,
-    /// Another token came.
+    /// Another token came, or one that was revoked.
     #[error(
-        "the token is not the operator's; `kenny-server reset-token` makes a new one when it is lost"
+        "the token is not, or no longer, accepted; `kenny login URL --account NAME` makes a new one, and so does \
+         `kenny-server reset-token` where nobody can log in any more"
     )]
     WrongToken,
+    /// The token's time is over.
+    #[error(
+        "the token ended at {}; `kenny login URL --account NAME` makes a new one", .0.strftime("%Y-%m-%d %H:%M:%SZ")
+    )]
+    TokenExpired(Timestamp),
+    /// The role does not include it.
+    #[error(
+        "this needs the role {needed}, and {account} acts as {role} here; ask an owner, or use a token or an account that \
+         has the role"
+    )]
+    RoleNeeded {
+        /// What it takes.
+        needed: Role,
+        /// What is there.
+        role: Role,
+        /// Whose it is.
+        account: String,
+    },
+    /// Nobody was logged in.
+    #[error(transparent)]
+    Login(#[from] LoginError),
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
@@ -158,6 +184,15 @@ pub enum OpsError {
     Store(#[from] StoreError),
 }
 
+impl From<TokenError> for OpsError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Self::WrongToken,
+            TokenError::Expired(end) => Self::TokenExpired(end),
+        }
+    }
+}
+
 impl OpsError {
     /// Why a call has no outcome.
     pub fn from_call(agent: &str, error: CallError) -> Self {
@@ -175,6 +210,17 @@ impl OpsError {
     pub const fn facts(&self) -> (&'static str, u16, &'static str) {
         match self {
             Self::NoToken | Self::WrongToken => ("unauthorized", 401, "Not authorised"),
+            Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
+            Self::RoleNeeded { .. } => ("role_needed", 403, "Not with this role"),
+            Self::Login(error) => match error {
+                LoginError::Wrong => ("wrong_login", 401, "Not logged in"),
+                LoginError::CodeNeeded => ("code_needed", 401, "A second factor is needed"),
+                LoginError::WrongCode => ("wrong_code", 401, "Not the right code"),
+                LoginError::Throttled(_) => ("too_many_logins", 429, "Too many failed logins"),
+                LoginError::Disabled => ("account_disabled", 403, "The account is disabled"),
+                LoginError::Busy(_) => ("busy", 503, "Too much at a time"),
+                LoginError::Store(_) => DATABASE,
+            },
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
             Self::UnknownUpdate(_) => ("unknown_update", 404, "No such update"),
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),
@@ -210,7 +256,7 @@ impl OpsError {
                 ReceiveError::Interrupted(_) => ("interrupted", 400, "The upload ended early"),
                 ReceiveError::Storage(_) => ("storage", 500, "The server could not store it"),
             },
-            Self::Store(_) => ("database_unavailable", 503, "The database is not available"),
+            Self::Store(_) => DATABASE,
         }
     }
 

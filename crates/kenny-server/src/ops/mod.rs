@@ -2,6 +2,7 @@
 //!
 //! Each action takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask.
 
+pub mod accounts;
 pub mod agents;
 mod error;
 pub mod events;
@@ -16,8 +17,10 @@ pub use error::OpsError;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kenny_proto::Role;
 
+use crate::accounts::{Account, AccountId, TokenId};
 use crate::app::App;
 use crate::fleet::AgentEntry;
 
@@ -40,29 +43,59 @@ impl Face {
     }
 }
 
-/// Somebody who may act on the fleet.
+/// Somebody who may act, through one request.
 #[derive(Debug)]
 pub struct Operator {
+    account_id: AccountId,
     account: String,
     role: Role,
     face: Face,
     from: Option<IpAddr>,
+    token: Option<TokenId>,
 }
 
 impl Operator {
-    /// Whoever has the operator token. `from` is the peer's address.
+    /// Whoever has this token. `from` is the peer's address.
     pub fn authorise(
         app: &App,
         token: Option<&str>,
         face: Face,
         from: Option<IpAddr>,
     ) -> Result<Self, OpsError> {
-        match token {
-            Some(token) if app.operator_token.matches(token) => {
-                Ok(Self { account: "owner".to_owned(), role: Role::Owner, face, from })
-            }
-            Some(_) => Err(OpsError::WrongToken),
-            None => Err(OpsError::NoToken),
+        let token = token.ok_or(OpsError::NoToken)?;
+        let (account, token) = app.accounts.token(token, Timestamp::now())?;
+        let operator = Self::of_account(&account, face, from).limited_to(token.role);
+        Ok(Self { token: Some(token.id), ..operator })
+    }
+
+    /// Whoever proved to be this account: by a session, for example. The caller has looked whether the account is
+    /// enabled, and whether the proof is of its current generation.
+    pub(crate) fn of_account(account: &Account, face: Face, from: Option<IpAddr>) -> Self {
+        Self {
+            account_id: account.id,
+            account: account.name.to_string(),
+            role: account.role,
+            face,
+            from,
+            token: None,
+        }
+    }
+
+    /// The same, who may do no more than `role`.
+    pub(crate) fn limited_to(self, role: Role) -> Self {
+        Self { role: self.role.min(role), ..self }
+    }
+
+    /// Refuses what the role does not include.
+    pub fn require(&self, needed: Role) -> Result<(), OpsError> {
+        if self.role >= needed {
+            Ok(())
+        } else {
+            Err(OpsError::RoleNeeded {
+                needed,
+                role: self.role,
+                account: self.account().to_owned(),
+            })
         }
     }
 
@@ -71,7 +104,17 @@ impl Operator {
         &self.account
     }
 
-    /// What the account may do.
+    /// The account.
+    pub const fn account_id(&self) -> AccountId {
+        self.account_id
+    }
+
+    /// The token that this request came with; none when it was something else that proved the account.
+    pub const fn token(&self) -> Option<TokenId> {
+        self.token
+    }
+
+    /// What this request may do: what the account may, or less.
     pub const fn role(&self) -> Role {
         self.role
     }
