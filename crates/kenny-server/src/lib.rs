@@ -27,4 +27,4 @@ mod tls;
 mod tunnel;
 
 pub use config::{Config, TlsFiles};
-pub use server::{Server, reset_operator_token};
+pub use server::{Server, reset_account, reset_operator_token};
