@@ -16,7 +16,7 @@ pub mod transcript;
 pub mod trust;
 pub mod update;
 
-pub use accounts::Role;
+pub use accounts::{AccountName, AccountNameError, Role, Secret};
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};

@@ -1,6 +1,7 @@
 //! What every part of a running server shares.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::auth::TokenHash;
+use crate::accounts::Accounts;
 use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::Fleet;
@@ -34,8 +35,8 @@ pub struct App {
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
-    /// What the operator authenticates with.
-    pub operator_token: TokenHash,
+    /// Who may act.
+    pub accounts: Arc<Accounts>,
     /// What the server proves itself with to agents.
     pub identity: IdentityKey,
     /// The nonces of the probe.
@@ -55,7 +56,7 @@ pub struct App {
     /// What happens.
     pub events: Events,
     /// Numbers.
-    pub metrics: std::sync::Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     /// The server goes down: long answers (event streams) end now.
     pub stopping: CancellationToken,
     /// Agents are sent away: those that register now, too.

@@ -3,6 +3,7 @@
 //! The way of one update through it: `api` or `mcp`, `ops`, intent in `store`, `rollout`, `tunnel`, the agent, and
 //! back in with `register` through `tunnel` to the same `rollout`.
 
+mod accounts;
 pub mod api;
 mod app;
 mod auth;
@@ -29,4 +30,4 @@ mod trust;
 mod tunnel;
 
 pub use config::{Config, TlsFiles};
-pub use server::{Server, reset_operator_token};
+pub use server::{Server, reset_account, reset_operator_token};

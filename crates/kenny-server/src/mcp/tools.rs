@@ -157,7 +157,7 @@ fn answer(outcome: ToolOutcome) -> CallToolResult {
 
 /// What an operation of ours was refused with.
 pub fn refused(error: OpsError) -> CallToolResult {
-    let Problem { code, detail, .. } = ApiProblem::from(error).0;
+    let Problem { code, detail, .. } = ApiProblem::from(error).problem;
     failed(&code, &detail)
 }
 

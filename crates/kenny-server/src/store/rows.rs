@@ -13,8 +13,6 @@ use serde::de::DeserializeOwned;
 use crate::auth::TokenHash;
 use crate::fleet::{AgentFacts, Desired, Identity};
 
-/// The hash of the operator's token, hexadecimal.
-pub const OPERATOR_TOKEN_HASH: &str = "operator_token_hash";
 /// The secret that signs links to artifacts, hexadecimal.
 pub const ARTIFACT_SECRET: &str = "artifact_secret";
 

@@ -1,5 +1,6 @@
 //! One module per command, each of which asks the server and says the answer.
 
+mod accounts;
 mod agents;
 mod call;
 mod events;
@@ -11,6 +12,7 @@ mod login;
 mod releases;
 mod sign;
 mod status;
+mod tokens;
 mod update;
 mod watch;
 
@@ -23,8 +25,11 @@ use crate::output::Output;
 /// Does what was typed.
 pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     let cli = match cli {
-        Cli { command: Command::Login { url }, connection, .. } => {
-            return login::run(url, connection).await;
+        Cli { command: Command::Login(args), connection, .. } => {
+            return login::run(args, connection).await;
+        }
+        Cli { command: Command::Logout, connection, .. } => {
+            return login::log_out(connection).await;
         }
         Cli { command: Command::Keys(command), connection, .. } => {
             return keys(command, output, connection).await;
@@ -36,9 +41,15 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     };
     let client = Client::new(Target::resolve(cli.connection)?)?;
     match cli.command {
-        Command::Login { .. } | Command::Keys(_) | Command::Release(ReleaseCommand::Sign(_)) => {
+        Command::Login(_)
+        | Command::Logout
+        | Command::Keys(_)
+        | Command::Release(ReleaseCommand::Sign(_)) => {
             unreachable!("done above, before a server is known")
         }
+        Command::Whoami => login::whoami(&client, output).await,
+        Command::Account(command) => accounts::run(&client, output, command).await,
+        Command::Token(command) => tokens::run(&client, output, command).await,
         Command::Status => status::run(&client, output).await,
         Command::Agents => agents::list(&client, output).await,
         Command::Agent(AgentCommand::Invite { id, expires }) => {
