@@ -13,6 +13,7 @@ mod fleet;
 mod http;
 mod mcp;
 mod metrics;
+mod oauth;
 mod ops;
 mod releases;
 mod rollout;
@@ -25,6 +26,7 @@ mod store;
 mod testing;
 mod tls;
 mod tunnel;
+mod web;
 
 pub use config::{Config, TlsFiles};
 pub use server::{Server, reset_operator_token};

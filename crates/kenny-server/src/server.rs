@@ -20,10 +20,12 @@ use crate::config::Config;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::{DataDir, Store, account_rows, rows, update_rows};
+use crate::web::pending::PendingLogins;
 use crate::{http, rollout, tls, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
@@ -69,6 +71,8 @@ impl Server {
             accounts: Accounts::new(store.clone(), kept.directory),
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            clients: Seal::new(&kept.artifact_secret.0),
+            pending_logins: PendingLogins::default(),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,

@@ -11,7 +11,9 @@ mod throttle;
 mod totp;
 
 pub use directory::{Directory, TokenEntry};
-pub use login::{LoginError, log_in};
+pub use login::{LoginError, log_in, seconds};
+#[cfg(test)]
+pub use password::make_hash;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -56,6 +58,13 @@ pub struct Account {
     pub recovery_codes_left: u32,
     /// Grows with whatever ends the account's sessions: one that began at another number is over.
     pub generation: i64,
+}
+
+impl Account {
+    /// What was proved in this generation still holds: the account is enabled, and nothing happened that ends its sessions.
+    pub const fn stands_since(&self, generation: i64) -> bool {
+        !self.disabled && self.generation == generation
+    }
 }
 
 /// Why a token is not accepted.

@@ -7,8 +7,10 @@ pub mod agents;
 mod error;
 pub mod events;
 pub mod holds;
+pub mod programs;
 pub mod releases;
 pub mod rollback;
+pub mod sessions;
 pub mod tools;
 pub mod updates;
 
@@ -31,6 +33,8 @@ pub enum Face {
     Rest,
     /// The Model Context Protocol.
     Mcp,
+    /// A browser.
+    Web,
 }
 
 impl Face {
@@ -39,6 +43,7 @@ impl Face {
         match self {
             Self::Rest => "rest",
             Self::Mcp => "mcp",
+            Self::Web => "web",
         }
     }
 }

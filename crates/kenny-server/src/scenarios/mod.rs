@@ -2,11 +2,20 @@
 
 mod api;
 mod attempts;
+mod browser;
+mod browser_safety;
+mod chromium;
+mod consent;
+mod in_chromium;
 mod load;
+mod official_client;
 mod probe;
+mod program;
 mod rig;
 mod rollbacks;
+mod sessions;
 mod silence;
+mod tokens;
 mod told;
 mod tunnel;
 mod updates;

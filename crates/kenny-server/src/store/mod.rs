@@ -5,8 +5,10 @@
 //! Nothing of the tunnel waits for this thread.
 
 pub mod account_rows;
+pub mod oauth_rows;
 pub mod rows;
 mod schema;
+pub mod session_rows;
 pub mod update_rows;
 mod writer;
 

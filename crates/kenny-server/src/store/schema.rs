@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_fleet.sql"),
     include_str!("migrations/0002_attempts.sql"),
     include_str!("migrations/0003_accounts.sql"),
+    include_str!("migrations/0007_web.sql"),
 ];
 
 /// The schema version that this server writes.
