@@ -168,8 +168,8 @@ const NEEDS: &[Need] = &[
         name: "Chromium",
         purpose: Purpose::Browser,
         packages: &["chromium", "fonts-dejavu-core"],
-        otherwise: "install Chromium so that `chromium` is on the PATH",
-        find: || programs(&["chromium"]),
+        otherwise: "install Chromium or Chrome, so that `chromium` or `google-chrome` is on the PATH",
+        find: || programs(&["chromium"]).or_else(|| programs(&["google-chrome"])),
     },
 ];
 

@@ -159,6 +159,7 @@ impl Outcome {
             Self::Granted(tokens) => Ok(tokens),
             Self::Refused(why) => Err(why),
             Self::Copied(grant) => {
+                // audit: program.end
                 tracing::warn!(
                     grant.id = grant.id,
                     client = grant.client_name,

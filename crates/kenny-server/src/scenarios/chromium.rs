@@ -34,16 +34,27 @@ impl Chromium {
         let profile = TempDir::new();
         let mut data_dir = std::ffi::OsString::from("--user-data-dir=");
         data_dir.push(profile.path());
-        let program = std::env::var_os("KENNY_CHROMIUM").unwrap_or_else(|| "chromium".into());
-        let process = Command::new(program)
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"])
-            .args(["--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync"])
-            .args(["--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-port=0"])
-            .arg(data_dir)
-            .arg("about:blank")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
+        let start = |program: &str| {
+            Command::new(program)
+                .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+                .args([
+                    "--disable-dev-shm-usage",
+                    "--disable-background-networking",
+                    "--disable-sync",
+                ])
+                .args([
+                    "--hide-scrollbars",
+                    "--force-color-profile=srgb",
+                    "--remote-debugging-port=0",
+                ])
+                .arg(&data_dir)
+                .arg("about:blank")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+        };
+        let process = start("chromium")
+            .or_else(|_| start("google-chrome"))
             .expect("Chromium is there: `cargo xtask setup` installs it");
         let port_file = profile.path().join("DevToolsActivePort");
         let address = tokio::time::timeout(Duration::from_mins(2), async {

@@ -121,6 +121,7 @@ async fn enter(
 ) -> Result<Response, WebError> {
     app.pending_logins.forget(visitor.hash());
     let secret = session::begin(app, account, headers, Some(from), Timestamp::now()).await?;
+    // audit: session.begin
     let mut response = Redirect::to(next.as_str()).into_response();
     let cookies = response.headers_mut();
     cookies.append(SET_COOKIE, Cookie::Session.set(&secret, app.is_secure()));
