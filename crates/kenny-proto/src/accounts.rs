@@ -227,3 +227,119 @@ pub struct Account {
     /// How many API tokens it has.
     pub tokens: usize,
 }
+
+/// `POST /accounts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewAccount {
+    /// The name that it will have: 1 to 64 lower-case letters, digits or any of `. _ - @`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub name: AccountName,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// `POST /accounts` and `POST /accounts/{name}/reset`: the password is shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountPassword {
+    /// The account.
+    pub account: Account,
+    /// A random password, to be changed by whoever the account is for.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Password))]
+    pub password: Secret,
+}
+
+/// `PATCH /accounts/{name}`: what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AccountChange {
+    /// What it may do from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// True ends its sessions and revokes its tokens; false lets somebody log in again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
+/// `PUT /me/password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The password so far, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Password))]
+    pub current: Option<Secret>,
+    /// The new one: at least 12 characters.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Password))]
+    pub new: Secret,
+}
+
+/// What changes of an account's second factor ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// The account's password, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Password))]
+    pub password: Option<Secret>,
+}
+
+/// `POST /me/totp`: what the authenticator needs, shown this once. It counts once a code confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TotpEnrolment {
+    /// For typing: Base32.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Password))]
+    pub secret: Secret,
+    /// For a QR code: `otpauth://totp/...`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Password))]
+    pub uri: Secret,
+}
+
+/// `POST /me/totp/confirm`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TotpCode {
+    /// The six digits that the authenticator shows now.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub code: Secret,
+}
+
+/// Codes for when the authenticator is lost, each good once. Shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RecoveryCodes {
+    /// The codes; the ones before are worth nothing.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub codes: Vec<Secret>,
+}
+
+/// `GET /tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenList {
+    /// The account's tokens, oldest first.
+    pub tokens: Vec<Token>,
+}
+
+/// `POST /tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What it is for: 1 to 100 characters.
+    pub name: String,
+    /// What it may do; what this request may when absent, and never more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// When it ends. When absent, never by itself, or with the token that makes it where that one ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub expires_at: Option<Timestamp>,
+}

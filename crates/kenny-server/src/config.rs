@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
+use kenny_proto::AccountName;
 use url::Url;
 
 /// The command line of `kenny-server`.
@@ -30,12 +31,26 @@ pub struct Cli {
 }
 
 /// Subcommands; without one the server runs.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Makes a new operator token and prints it; the old one is worth nothing from then on.
+    /// Makes a new token of the account `owner` and prints it; its old ones are worth nothing from then on. The server must
+    /// not run.
     ResetToken,
+    /// Helps an account whose password or second factor is lost. The server must not run.
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+}
+
+/// About one account.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AccountCommand {
+    /// Gives it a random password and prints it; its second factor, tokens and sessions are gone, and it is enabled.
+    Reset {
+        /// The account's name
+        name: AccountName,
+    },
 }
 
 /// Flags of the server itself.

@@ -29,4 +29,4 @@ mod tunnel;
 mod web;
 
 pub use config::{Config, TlsFiles};
-pub use server::{Server, reset_operator_token};
+pub use server::{Server, reset_account, reset_operator_token};

@@ -1,6 +1,7 @@
 //! Putting a server together, serving, and going down in order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
-use kenny_proto::Sha256Digest;
+use kenny_proto::{AccountName, Sha256Digest};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::{Accounts, Directory};
+use crate::accounts::{self, Accounts, Directory};
 use crate::app::App;
 use crate::auth;
 use crate::config::Config;
@@ -150,6 +151,9 @@ impl Server {
         if let Err(error) = app.fleet.flush(&app.store).await {
             tracing::warn!(%error, "what agents reported last is not in the database");
         }
+        if let Err(error) = app.accounts.save_uses().await {
+            tracing::warn!(%error, "when tokens were last used is not in the database");
+        }
         app.store.close().await;
         drop(data_dir);
         tracing::info!("stopped");
@@ -166,7 +170,10 @@ impl Background {
         let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
         let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
         let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
-        Self(vec![sweeper.abort_handle(), writer.abort_handle(), timer.abort_handle()])
+        let accounts = Arc::clone(&app.accounts);
+        let uses = tokio::spawn(async move { accounts.write_uses().await });
+        let tasks = [sweeper, writer, timer, uses];
+        Self(tasks.map(|task| task.abort_handle()).into())
     }
 
     fn stop(self) {
@@ -222,11 +229,37 @@ impl Kept {
 
 /// Makes a new token of the account `owner` for the data folder of a server that does not run. Its other tokens are worth
 /// nothing from then on.
-pub async fn reset_operator_token(data_dir: &std::path::Path) -> anyhow::Result<String> {
+pub async fn reset_operator_token(data_dir: &Path) -> anyhow::Result<String> {
     let data_dir = DataDir::open(data_dir)?;
     let store = Store::open(&data_dir, Arc::default())?;
     let now = Timestamp::now();
     let token = store.run(move |connection| account_rows::rescue_token(connection, now)).await?;
     store.close().await;
     Ok(token)
+}
+
+/// Gives an account a random password, for the data folder of a server that does not run: its second factor, tokens and
+/// sessions are gone, and it is enabled. The password.
+pub async fn reset_account(data_dir: &Path, name: &AccountName) -> anyhow::Result<String> {
+    let data_dir = DataDir::open(data_dir)?;
+    let store = Store::open(&data_dir, Arc::default())?;
+    let password = accounts::new_password();
+    let (hash, wanted) = (accounts::make_hash(&password), name.clone());
+    let names = store
+        .run(move |connection| {
+            let Some(id) = account_rows::find_account(connection, wanted.as_str())? else {
+                let accounts = account_rows::accounts(connection)?;
+                return Ok(Err(accounts.into_iter().map(|account| account.name.to_string())));
+            };
+            account_rows::reset_account(connection, id, &hash)?;
+            account_rows::set_disabled(connection, id, false)?;
+            Ok(Ok(()))
+        })
+        .await?;
+    store.close().await;
+    if let Err(names) = names {
+        let names: Vec<String> = names.collect();
+        anyhow::bail!("there is no account `{name}`; there are: {}", names.join(", "));
+    }
+    Ok(password)
 }

@@ -29,6 +29,8 @@ pub struct TokenEntry {
     pub expires_at: Option<Timestamp>,
     /// Seconds since 1970; 0 for never.
     last_used_s: AtomicI64,
+    /// What of it the database has, or is about to.
+    pub(super) saved_s: AtomicI64,
 }
 
 impl TokenEntry {
@@ -41,8 +43,9 @@ impl TokenEntry {
         times: (Timestamp, Option<Timestamp>, Option<Timestamp>),
     ) -> Self {
         let (created_at, expires_at, last_used_at) = times;
-        let last_used_s = AtomicI64::new(last_used_at.map_or(0, Timestamp::as_second));
-        Self { id, account, name, role, created_at, expires_at, last_used_s }
+        let second = last_used_at.map_or(0, Timestamp::as_second);
+        let (last_used_s, saved_s) = (AtomicI64::new(second), AtomicI64::new(second));
+        Self { id, account, name, role, created_at, expires_at, last_used_s, saved_s }
     }
 
     /// When it was last used.
@@ -94,6 +97,11 @@ impl Directory {
             self.tokens.values().filter(|token| token.account == id).cloned().collect();
         tokens.sort_by_key(|token| token.id.0);
         tokens
+    }
+
+    /// Every token.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenEntry>> {
+        self.tokens.values()
     }
 
     /// The token of this hash.

@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use kenny_proto::Secret;
 
-use super::password::Busy;
-use super::throttle::Try;
-use super::{Account, Accounts, totp};
+use super::password::{Busy, Checked};
+use super::{Account, Accounts, password, readable, totp};
 use crate::app::App;
 use crate::auth::TokenHash;
 use crate::store::StoreError;
 use crate::store::account_rows::{self, Credentials};
-
-/// Longer ones are no password that was ever set here; hashing them would be work for nothing.
-const LONGEST_PASSWORD_BYTES: usize = 1024;
 
 /// Why nobody was logged in.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +32,9 @@ pub enum LoginError {
          authenticator agree"
     )]
     WrongCode,
+    /// A change that asks for the password came without.
+    #[error("this asks for the account's password besides: send it along")]
+    PasswordNeeded,
     /// Too many failures.
     #[error(
         "too many logins failed; try again in {} s. Tokens and sessions go on to work meanwhile", seconds(*.0)
@@ -115,21 +115,46 @@ pub async fn log_in_at(
         }
         Err(error) => {
             if !is_guess(&error) {
-                take_back(accounts, &attempt);
+                accounts.throttle().took_back(&attempt);
             }
             Err(error)
         }
     }
 }
 
-fn take_back(accounts: &Accounts, attempt: &Try) {
-    accounts.throttle().took_back(attempt);
+/// Finds out whether an account's password is known to whoever acts through it already; counts as a login does. An
+/// account without a password asks for none.
+pub async fn confirm(
+    app: &App,
+    account: &Account,
+    password: Option<&Secret>,
+    from: Option<IpAddr>,
+) -> Result<(), LoginError> {
+    if !account.has_password {
+        return Ok(());
+    }
+    let Some(password) = password else { return Err(LoginError::PasswordNeeded) };
+    let accounts = &app.accounts;
+    let now = Instant::now();
+    let name = account.name.as_str();
+    let attempt = accounts.throttle().begin(name, from, now).map_err(LoginError::Throttled)?;
+    match right_password(accounts, name, password.expose()).await {
+        Ok(_) => accounts.throttle().succeeded(&attempt, now),
+        Err(error) => {
+            if !is_guess(&error) {
+                accounts.throttle().took_back(&attempt);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 const fn is_guess(error: &LoginError) -> bool {
     match error {
         LoginError::Wrong | LoginError::WrongCode | LoginError::Disabled => true,
         LoginError::CodeNeeded
+        | LoginError::PasswordNeeded
         | LoginError::Throttled(_)
         | LoginError::Busy(_)
         | LoginError::Store(_) => false,
@@ -141,17 +166,7 @@ async fn prove(
     claim: Claim<'_>,
     wall: Timestamp,
 ) -> Result<Arc<Account>, LoginError> {
-    if claim.password.len() > LONGEST_PASSWORD_BYTES {
-        return Err(LoginError::Wrong);
-    }
-    let name = claim.name.to_owned();
-    let found =
-        accounts.store.run(move |connection| account_rows::credentials(connection, &name)).await?;
-    let hash = found.as_ref().and_then(|found| found.password_hash.clone());
-    let checked = accounts.passwords.check(claim.password.to_owned(), hash).await?;
-    let Some(found) = found.filter(|_| checked.right) else {
-        return Err(LoginError::Wrong);
-    };
+    let (found, checked) = right_password(accounts, claim.name, claim.password).await?;
     if found.disabled {
         return Err(LoginError::Disabled);
     }
@@ -168,6 +183,22 @@ async fn prove(
         .get(found.id)
         .filter(|account| !account.disabled && account.generation == found.generation)
         .ok_or(LoginError::Wrong)
+}
+
+async fn right_password(
+    accounts: &Arc<Accounts>,
+    name: &str,
+    password: &str,
+) -> Result<(Credentials, Checked), LoginError> {
+    if password.len() > password::MOST_BYTES {
+        return Err(LoginError::Wrong);
+    }
+    let name = name.to_owned();
+    let found =
+        accounts.store.run(move |connection| account_rows::credentials(connection, &name)).await?;
+    let hash = found.as_ref().and_then(|found| found.password_hash.clone());
+    let checked = accounts.passwords.check(password.to_owned(), hash).await?;
+    found.filter(|_| checked.right).map(|found| (found, checked)).ok_or(LoginError::Wrong)
 }
 
 async fn check_code(
@@ -190,7 +221,7 @@ async fn check_code(
             .run(move |connection| account_rows::use_totp_step(connection, id, step))
             .await?
     } else {
-        let hash = TokenHash::of(&totp::plain_recovery_code(code));
+        let hash = TokenHash::of(&readable::plain(code));
         accounts
             .change(move |connection| {
                 account_rows::use_recovery_code(connection, id, hash).map(Ok::<_, LoginError>)
@@ -199,3 +230,7 @@ async fn check_code(
     };
     if fresh { Ok(()) } else { Err(LoginError::WrongCode) }
 }
+
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

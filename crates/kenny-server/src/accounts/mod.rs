@@ -7,19 +7,23 @@
 mod directory;
 mod login;
 mod password;
+mod readable;
 mod throttle;
 mod totp;
+mod uses;
 
 pub use directory::{Directory, TokenEntry};
-pub use login::{LoginError, log_in, seconds};
-#[cfg(test)]
-pub use password::make_hash;
+pub use login::{LoginError, confirm, log_in, seconds};
+pub use password::{Busy, WeakPassword, check_new, make_hash};
+pub use readable::{new_password, new_recovery_code, plain};
+pub use totp::{enrolment, new_secret, step_of};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use kenny_proto::{AccountName, Role};
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 use crate::auth::TokenHash;
 use crate::store::{Store, StoreError};
@@ -85,6 +89,8 @@ pub struct Accounts {
     throttle: Mutex<Throttle>,
     passwords: Passwords,
     store: Store,
+    /// Told whenever accounts or tokens changed.
+    changes: watch::Sender<()>,
 }
 
 impl Accounts {
@@ -96,6 +102,7 @@ impl Accounts {
             throttle: Mutex::default(),
             passwords: Passwords::default(),
             store,
+            changes: watch::Sender::new(()),
         })
     }
 
@@ -107,6 +114,18 @@ impl Accounts {
     /// Every account, by name.
     pub fn all(&self) -> Vec<Arc<Account>> {
         self.read(Directory::accounts)
+    }
+
+    /// The account of this name.
+    pub fn find(&self, name: &str) -> Option<Arc<Account>> {
+        self.read(|directory| {
+            directory.accounts().into_iter().find(|account| account.name.as_str() == name)
+        })
+    }
+
+    /// The token of this id.
+    pub fn token_of_id(&self, id: TokenId) -> Option<Arc<TokenEntry>> {
+        self.read(|directory| directory.tokens().find(|token| token.id == id).cloned())
     }
 
     /// The tokens of an account, oldest first.
@@ -135,6 +154,16 @@ impl Accounts {
         }
         token.used(now);
         Ok((account, token))
+    }
+
+    /// A hash of a new password.
+    pub async fn hash(&self, password: String) -> Result<String, Busy> {
+        self.passwords.hash(password).await
+    }
+
+    /// Tells of every change from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Changes the database, and memory with it. It happens to its end even when nobody waits for it any more. What
@@ -190,6 +219,8 @@ impl Accounts {
         let mut current = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         directory.take_over_uses(&current);
         *current = directory;
+        drop(current);
+        self.changes.send_replace(());
     }
 
     fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {

@@ -1,9 +1,11 @@
 //! Passwords: hashed with Argon2id, off the async threads, a few at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use kenny_proto::AccountName;
 use tokio::sync::Semaphore;
 
 /// Memory of one hash in KiB. OWASP's Password Storage Cheat Sheet asks for 46 MiB with one pass, or the like.
@@ -21,6 +23,50 @@ const WAITING: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server is checking many other passwords; try again in a few seconds")]
 pub struct Busy;
+
+/// Fewest characters of a new password: what NIST SP 800-63B asks for is 8 with a second factor and 15 without.
+const FEWEST_CHARACTERS: usize = 12;
+/// Most bytes of a password: more is work without use.
+pub const MOST_BYTES: usize = 1024;
+/// Fewest different characters.
+const FEWEST_DIFFERENT: usize = 5;
+
+/// Why a password is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// Too short.
+    #[error(
+        "a password has at least {FEWEST_CHARACTERS} characters; a few words that do not belong together are good ones"
+    )]
+    Short,
+    /// Too long.
+    #[error("a password has at most {MOST_BYTES} bytes")]
+    Long,
+    /// The same few characters over and over.
+    #[error("a password has at least {FEWEST_DIFFERENT} different characters")]
+    Monotonous,
+    /// Anybody's first guess.
+    #[error("a password does not contain the account's name")]
+    Name,
+}
+
+/// Refuses new passwords that are guessed first.
+pub fn check_new(password: &str, account: &AccountName) -> Result<(), WeakPassword> {
+    if password.len() > MOST_BYTES {
+        return Err(WeakPassword::Long);
+    }
+    if password.chars().count() < FEWEST_CHARACTERS {
+        return Err(WeakPassword::Short);
+    }
+    if password.chars().collect::<HashSet<_>>().len() < FEWEST_DIFFERENT {
+        return Err(WeakPassword::Monotonous);
+    }
+    // Short names are part of many words.
+    if account.as_str().len() >= 4 && password.to_lowercase().contains(account.as_str()) {
+        return Err(WeakPassword::Name);
+    }
+    Ok(())
+}
 
 /// What checking a password came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +104,11 @@ impl Passwords {
             Checked { right, better_hash }
         })
         .await
+    }
+
+    /// A hash of a new password, as a PHC string.
+    pub async fn hash(&self, password: String) -> Result<String, Busy> {
+        self.work(move || make_hash(&password)).await
     }
 
     async fn work<T: Send + 'static>(
@@ -103,4 +154,66 @@ fn prefix() -> String {
 /// What is compared with where there is no password: as much work, and no password is known to fit.
 fn nobodys_hash() -> String {
     format!("{}bm9ib2R5IGlzIGhlcmUu$bm9ib2R5IGtub3dzIGEgcGFzc3dvcmQgZm9yIHRoaXM", prefix())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_fits_its_own_hash_only_and_nobodys_fits_none() {
+        let passwords = Passwords::default();
+        let hash = passwords.hash("correct horse battery".to_owned()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=47104,t=2,p=1$"), "{hash}");
+        let checked = async |password: &str, hash: Option<String>| {
+            passwords.check(password.to_owned(), hash).await.unwrap()
+        };
+        let right = Checked { right: true, better_hash: None };
+        let wrong = Checked { right: false, better_hash: None };
+        assert_eq!(checked("correct horse battery", Some(hash.clone())).await, right);
+        assert_eq!(checked("correct horse batter", Some(hash)).await, wrong);
+        assert_eq!(checked("correct horse battery", None).await, wrong);
+        assert_eq!(checked("x", Some("no hash at all".to_owned())).await, wrong);
+    }
+
+    #[test]
+    fn where_there_is_no_password_the_same_work_is_done() {
+        let hash = nobodys_hash();
+        let parsed = PasswordHash::new(&hash).expect("it is a hash, so that it is computed");
+        assert_eq!(Params::try_from(&parsed).unwrap().m_cost(), MEMORY_KIB);
+        assert_eq!(parsed.hash.unwrap().len(), 32);
+        assert!(is_current(&hash));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_weaker_parameters_is_replaced_when_its_password_is_known() {
+        let weak = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(19 * 1024, 2, 1, None).unwrap(),
+        );
+        let old = weak.hash_password(b"an old password").unwrap().to_string();
+        let passwords = Passwords::default();
+        let checked =
+            passwords.check("an old password".to_owned(), Some(old.clone())).await.unwrap();
+        let better = checked.better_hash.unwrap();
+        assert!(checked.right && is_current(&better) && matches("an old password", &better));
+        let checked = passwords.check("another".to_owned(), Some(old)).await.unwrap();
+        assert_eq!(checked, Checked { right: false, better_hash: None });
+    }
+
+    #[test]
+    fn passwords_that_are_guessed_first_are_refused() {
+        let name: AccountName = "anna".parse().unwrap();
+        for (password, expected) in [
+            ("horse battery", Ok(())),
+            ("äöüßéèêëàâçñ", Ok(())),
+            ("short", Err(WeakPassword::Short)),
+            ("aaaaaaaaaaaaaaaa", Err(WeakPassword::Monotonous)),
+            ("Anna-is-my-name", Err(WeakPassword::Name)),
+        ] {
+            assert_eq!(check_new(password, &name), expected, "{password}");
+        }
+        assert_eq!(check_new(&"x".repeat(1025), &name), Err(WeakPassword::Long));
+    }
 }

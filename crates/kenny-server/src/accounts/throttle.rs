@@ -190,3 +190,116 @@ fn network(address: IpAddr) -> IpAddr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    /// The waits after each of so many failures, in seconds.
+    fn waits(throttle: &mut Throttle, failures: u8) -> Vec<u64> {
+        let mut now = Instant::now();
+        (0..failures)
+            .map(|number| {
+                throttle.begin("anna", Some(IpAddr::from([10, 0, 0, number])), now).unwrap();
+                let until = throttle.counters[&Key::Name(sha256(b"anna"))].closed_until;
+                let wait = until.map_or(Duration::ZERO, |until| until - now);
+                now += wait;
+                wait.as_secs()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_failure_after_the_free_ones_doubles_the_wait_and_none_lasts_for_ever() {
+        let mut throttle = Throttle::default();
+        let expected = [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300];
+        assert_eq!(waits(&mut throttle, 18), expected);
+        assert_eq!(wait_after(u32::MAX, 5), Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn tries_that_come_too_early_do_not_prolong_the_wait() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..6 {
+            throttle.begin("anna", None, now).unwrap();
+        }
+        for _ in 0..1000 {
+            assert_eq!(throttle.begin("anna", None, now).unwrap_err(), SECOND);
+        }
+        assert_eq!(throttle.begin("anna", None, now + SECOND / 2).unwrap_err(), SECOND / 2);
+        throttle.begin("anna", None, now + SECOND).unwrap();
+        assert_eq!(throttle.begin("anna", None, now + SECOND).unwrap_err(), SECOND * 2);
+    }
+
+    #[test]
+    fn an_address_that_tries_many_names_is_slowed_down_as_a_whole() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let from = |host: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]));
+        for number in 0..21 {
+            throttle.begin(&format!("name-{number}"), from(number), now).unwrap();
+        }
+        assert_eq!(throttle.begin("another", from(99), now).unwrap_err(), SECOND);
+        throttle.begin("another", address("2001:db8:0:1::1"), now).unwrap();
+        throttle.begin("another", None, now).unwrap();
+    }
+
+    #[test]
+    fn strangers_do_not_keep_somebody_out_of_the_own_home() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let home = address("192.0.2.1");
+        let entered = throttle.begin("anna", home, now).unwrap();
+        throttle.succeeded(&entered, now);
+        for number in 0..6 {
+            throttle.begin("anna", Some(IpAddr::from([10, 0, 0, number])), now).unwrap();
+        }
+        throttle.begin("anna", address("10.9.9.9"), now).unwrap_err();
+        for _ in 0..11 {
+            throttle.begin("anna", home, now).unwrap();
+        }
+        // It is no free pass: what fails at home counts there.
+        assert_eq!(throttle.begin("anna", home, now).unwrap_err(), SECOND);
+        throttle.begin("anna", home, now + SECOND).unwrap();
+        // Another account does not know the address.
+        throttle.begin("bert", home, now).unwrap();
+        assert!(throttle.counters.contains_key(&Key::Name(sha256(b"bert"))));
+    }
+
+    #[test]
+    fn what_was_no_guess_does_not_count_and_what_is_old_is_forgotten() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..50 {
+            let attempt = throttle.begin("anna", None, now).unwrap();
+            throttle.took_back(&attempt);
+        }
+        for _ in 0..6 {
+            throttle.begin("anna", None, now).unwrap();
+        }
+        throttle.begin("anna", None, now).unwrap_err();
+        let later = now + FORGOTTEN_AFTER;
+        for _ in 0..6 {
+            throttle.begin("anna", None, later).unwrap();
+        }
+        throttle.begin("anna", None, later).unwrap_err();
+    }
+
+    #[test]
+    fn counters_do_not_grow_without_end() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let entered = throttle.begin("anna", address("192.0.2.1"), now).unwrap();
+        throttle.succeeded(&entered, now);
+        for number in 0..u32::try_from(COUNTERS).unwrap() + 100 {
+            let from = Some(IpAddr::from(number.to_be_bytes()));
+            let now = now + Duration::from_millis(number.into());
+            let _ = throttle.begin("bert", from, now);
+        }
+        assert!(throttle.counters.len() <= COUNTERS, "{}", throttle.counters.len());
+        let known = Key::Known(sha256(b"anna"), address("192.0.2.1").unwrap());
+        assert!(throttle.counters.contains_key(&known));
+    }
+}

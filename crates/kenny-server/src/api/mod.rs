@@ -5,9 +5,10 @@ mod agents;
 mod events;
 pub mod extract;
 pub mod health;
-mod login;
+mod me;
 pub mod problem;
 mod releases;
+mod tokens;
 mod tools;
 mod updates;
 
@@ -59,9 +60,19 @@ impl utoipa::Modify for Bearer {
 /// The routes and their document.
 pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::new()
-        .routes(routes!(login::log_in))
-        .routes(routes!(accounts::me))
-        .routes(routes!(accounts::list))
+        .routes(routes!(me::log_in))
+        .routes(routes!(me::log_out))
+        .routes(routes!(me::show))
+        .routes(routes!(me::set_password))
+        .routes(routes!(me::begin_totp))
+        .routes(routes!(me::confirm_totp))
+        .routes(routes!(me::end_totp))
+        .routes(routes!(me::renew_recovery_codes))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::show, accounts::change, accounts::remove))
+        .routes(routes!(accounts::reset))
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::show, agents::remove))
         .routes(routes!(updates::list, updates::request))

@@ -86,7 +86,7 @@ impl ServerHandler for Tools {
         Ok(match result {
             Ok(outcome) => answer(outcome),
             Err(error) => {
-                let Problem { code, detail, .. } = ApiProblem::from(error).0;
+                let Problem { code, detail, .. } = ApiProblem::from(error).problem;
                 failed(&code, &detail)
             }
         }

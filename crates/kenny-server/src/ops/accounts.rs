@@ -1,55 +1,139 @@
-//! Accounts and tokens: who may act, and by what it is proved.
+//! Accounts: who may act on this server. For owners.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use kenny_proto::accounts::{self as accounts_api, AccountList, Me, NewLogin, Token, TokenCreated};
+use kenny_proto::accounts::{
+    Account as AccountView, AccountChange, AccountList, AccountPassword, NewAccount,
+};
 use kenny_proto::{Role, Secret};
+use rusqlite::{Connection, ErrorCode};
 
 use super::{Operator, OpsError};
-use crate::accounts::{self, Account, TokenEntry, TokenId};
+use crate::accounts::{Account, AccountId, Busy, new_password};
 use crate::app::App;
-use crate::auth::{TokenHash, new_operator_token};
-use crate::store::account_rows::{self, NewToken};
+use crate::store::{StoreError, account_rows};
 
-/// Makes a token for whoever proves an account by its password, and by a code where the account asks for one. `from` is
-/// the peer's address.
-pub async fn log_in(
-    app: &App,
-    login: NewLogin,
-    from: Option<IpAddr>,
-) -> Result<TokenCreated, OpsError> {
-    let code = login.code.as_ref().map(Secret::expose);
-    let account =
-        accounts::log_in(app, &login.account, login.password.expose(), code, from).await?;
-    let token = NewToken {
-        name: login.token_name,
-        role: login.role.unwrap_or(account.role).min(account.role),
-        created_at: Timestamp::now(),
-        expires_at: login.expires_at,
-    };
-    // audit: account.login
-    make_token(app, &account, token).await
-}
-
-/// Who asks.
-pub fn me(app: &App, operator: &Operator) -> Result<Me, OpsError> {
-    let account = app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?;
-    let tokens = app.accounts.tokens_of(account.id);
-    let token = tokens.iter().find(|token| Some(token.id) == operator.token());
-    let token = token.map(|token| token_view(&account, token));
-    Ok(Me { account: view(app, &account), role: operator.role(), token, from: operator.from() })
-}
-
-/// Every account, by name. For owners.
+/// Every account, by name.
 pub fn list(app: &App, operator: &Operator) -> Result<AccountList, OpsError> {
     operator.require(Role::Owner)?;
     let accounts = app.accounts.all().iter().map(|account| view(app, account)).collect();
     Ok(AccountList { accounts })
 }
 
-fn view(app: &App, account: &Account) -> accounts_api::Account {
-    accounts_api::Account {
+/// One account.
+pub fn show(app: &App, operator: &Operator, name: &str) -> Result<AccountView, OpsError> {
+    operator.require(Role::Owner)?;
+    Ok(view(app, &*find(app, name)?))
+}
+
+/// Makes an account with a random password.
+pub async fn create(
+    app: &App,
+    operator: &Operator,
+    wanted: NewAccount,
+) -> Result<AccountPassword, OpsError> {
+    operator.require(Role::Owner)?;
+    // audit: account.create
+    let (password, hash) = random_password(app).await?;
+    let NewAccount { name, role } = wanted;
+    let (taken, now) = (name.to_string(), Timestamp::now());
+    let made = app
+        .accounts
+        .change(move |connection| {
+            let id = account_rows::insert_account(connection, &name, role, now)?;
+            account_rows::set_password(connection, id, &hash)?;
+            Ok(Ok::<_, OpsError>(id))
+        })
+        .await;
+    let id = match made {
+        Ok(id) => id?,
+        Err(StoreError::Database(rusqlite::Error::SqliteFailure(error, _)))
+            if error.code == ErrorCode::ConstraintViolation =>
+        {
+            return Err(OpsError::AccountExists(taken));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    tracing::info!(account = taken, %role, by = operator.account(), "account created");
+    Ok(AccountPassword { account: now_as(app, id, &taken)?, password })
+}
+
+/// Changes what an account may do, or switches it off or on.
+pub async fn change(
+    app: &App,
+    operator: &Operator,
+    name: &str,
+    wanted: AccountChange,
+) -> Result<AccountView, OpsError> {
+    operator.require(Role::Owner)?;
+    // audit: account.change
+    let id = find(app, name)?.id;
+    guarded(app, move |connection| {
+        if let Some(role) = wanted.role {
+            account_rows::set_role(connection, id, role)?;
+        }
+        match wanted.disabled {
+            Some(disabled) => account_rows::set_disabled(connection, id, disabled),
+            None => Ok(()),
+        }
+    })
+    .await?;
+    tracing::info!(
+        account = name,
+        role = wanted.role.map(Role::as_str),
+        disabled = wanted.disabled,
+        by = operator.account(),
+        "account changed"
+    );
+    now_as(app, id, name)
+}
+
+/// Gives an account a random password and takes its second factor, its tokens and its sessions.
+pub async fn reset(
+    app: &App,
+    operator: &Operator,
+    name: &str,
+) -> Result<AccountPassword, OpsError> {
+    operator.require(Role::Owner)?;
+    // audit: account.reset
+    let id = find(app, name)?.id;
+    let (password, hash) = random_password(app).await?;
+    app.accounts
+        .change(move |connection| {
+            account_rows::reset_account(connection, id, &hash).map(Ok::<_, OpsError>)
+        })
+        .await??;
+    tracing::info!(account = name, by = operator.account(), "account reset");
+    Ok(AccountPassword { account: now_as(app, id, name)?, password })
+}
+
+/// Removes an account with its tokens and sessions.
+pub async fn remove(app: &App, operator: &Operator, name: &str) -> Result<(), OpsError> {
+    operator.require(Role::Owner)?;
+    // audit: account.remove
+    let id = find(app, name)?.id;
+    guarded(app, move |connection| account_rows::delete_account(connection, id)).await?;
+    tracing::info!(account = name, by = operator.account(), "account removed");
+    Ok(())
+}
+
+/// Makes a change, unless no owner could act any more afterwards.
+pub(super) async fn guarded(
+    app: &App,
+    change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+) -> Result<(), OpsError> {
+    app.accounts
+        .change(move |connection| {
+            let done = account_rows::leaving_an_owner(connection, change)?;
+            Ok(if done { Ok(()) } else { Err(OpsError::LastOwner) })
+        })
+        .await?
+}
+
+/// An account as clients see it.
+pub(super) fn view(app: &App, account: &Account) -> AccountView {
+    AccountView {
         name: account.name.clone(),
         role: account.role,
         disabled: account.disabled,
@@ -61,34 +145,19 @@ fn view(app: &App, account: &Account) -> accounts_api::Account {
     }
 }
 
-fn token_view(account: &Account, token: &TokenEntry) -> Token {
-    Token {
-        id: token.id.0,
-        account: account.name.clone(),
-        name: token.name.clone(),
-        role: token.role,
-        created_at: token.created_at,
-        expires_at: token.expires_at,
-        last_used_at: token.last_used_at(),
-    }
+/// The account of this name.
+pub(super) fn find(app: &App, name: &str) -> Result<Arc<Account>, OpsError> {
+    app.accounts.find(name).ok_or_else(|| OpsError::UnknownAccount(name.to_owned()))
 }
 
-async fn make_token(
-    app: &App,
-    account: &Account,
-    token: NewToken,
-) -> Result<TokenCreated, OpsError> {
-    let secret = new_operator_token();
-    let hash = TokenHash::of(&secret);
-    let (owner, row) = (account.id, token.clone());
-    let TokenId(id) = app
-        .accounts
-        .change(move |connection| {
-            account_rows::insert_token(connection, owner, hash, &row).map(Ok::<_, OpsError>)
-        })
-        .await??;
-    let NewToken { name, role, created_at, expires_at } = token;
-    let account = account.name.clone();
-    let token = Token { id, account, name, role, created_at, expires_at, last_used_at: None };
-    Ok(TokenCreated { secret: Secret(secret), token })
+fn now_as(app: &App, id: AccountId, name: &str) -> Result<AccountView, OpsError> {
+    let account = app.accounts.get(id);
+    let account = account.ok_or_else(|| OpsError::UnknownAccount(name.to_owned()))?;
+    Ok(view(app, &account))
+}
+
+async fn random_password(app: &App) -> Result<(Secret, String), Busy> {
+    let password = new_password();
+    let hash = app.accounts.hash(password.clone()).await?;
+    Ok((Secret(password), hash))
 }

@@ -5,12 +5,16 @@ use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
 use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
-use crate::accounts::{LoginError, TokenError};
+use crate::accounts::{Busy, LoginError, TokenError, WeakPassword, seconds};
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
 use crate::tunnel::CallError;
 
 const DATABASE: (&str, u16, &str) = ("database_unavailable", 503, "The database is not available");
+
+/// Seconds in which the passwords that wait are checked.
+const BUSY_FOR_S: u64 = 5;
+const BUSY: (&str, u16, &str) = ("busy", 503, "Too much at a time");
 
 /// Why an operator's action was refused or did not work out.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,56 @@ pub enum OpsError {
         /// Whose it is.
         account: String,
     },
+    /// No such account.
+    #[error("there is no account `{0}`; `kenny account list` names them")]
+    UnknownAccount(String),
+    /// The name is taken.
+    #[error("an account `{0}` exists already; choose another name")]
+    AccountExists(String),
+    /// Nobody could decide anything any more.
+    #[error(
+        "no owner could act on this server afterwards: make another account an owner first, or give this one a password \
+         (`kenny account password`)"
+    )]
+    LastOwner,
+    /// Not a password.
+    #[error(transparent)]
+    WeakPassword(#[from] WeakPassword),
+    /// A second factor without a first.
+    #[error("the account has no password yet; set one first (`kenny account password`)")]
+    NoPassword,
+    /// Replacing would be disabling without saying so.
+    #[error(
+        "the account has a second factor already; disable it first (`kenny account totp disable`)"
+    )]
+    TotpThere,
+    /// Nothing to confirm, or to have codes for.
+    #[error(
+        "there is no second factor that this could be for; begin with `kenny account totp enable`"
+    )]
+    TotpNotBegun,
+    /// No such token, or not this account's.
+    #[error("there is no token {0} that you could revoke; `kenny token list` shows them")]
+    UnknownToken(i64),
+    /// A session asked.
+    #[error("this request came without an API token, so that there is none to revoke")]
+    NoTokenToRevoke,
+    /// Not what a token is for.
+    #[error(
+        "a token's name has 1 to 100 characters and says what it is for, such as `backup script`"
+    )]
+    BadTokenName,
+    /// Over before it began.
+    #[error("a token that ends at {} would not work; name a time in the future", .0.strftime("%Y-%m-%d %H:%M:%SZ"))]
+    EndsInThePast(Timestamp),
+    /// The account's share is used up.
+    #[error(
+        "the account has 100 tokens, which is the most; revoke some first (`kenny token list`)"
+    )]
+    TooManyTokens,
+    /// Too many passwords at a time.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// Nobody was logged in.
     #[error(transparent)]
     Login(#[from] LoginError),
@@ -229,13 +283,27 @@ impl OpsError {
             }
             Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
             Self::RoleNeeded { .. } => ("role_needed", 403, "Not with this role"),
+            Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
+            Self::AccountExists(_) => ("account_exists", 409, "The account exists"),
+            Self::LastOwner => ("last_owner", 409, "The last owner stays"),
+            Self::WeakPassword(_) => ("weak_password", 400, "Not a good password"),
+            Self::NoPassword => ("no_password", 409, "No password yet"),
+            Self::TotpThere => ("totp_there", 409, "There is a second factor already"),
+            Self::TotpNotBegun => ("totp_not_begun", 409, "There is no second factor"),
+            Self::UnknownToken(_) => ("unknown_token", 404, "No such token"),
+            Self::NoTokenToRevoke => ("no_token", 409, "There is no token to revoke"),
+            Self::BadTokenName => ("bad_token_name", 400, "Not a token's name"),
+            Self::EndsInThePast(_) => ("bad_expiry", 400, "Not a time in the future"),
+            Self::TooManyTokens => ("too_many_tokens", 409, "Too many tokens"),
+            Self::Busy(_) => BUSY,
             Self::Login(error) => match error {
                 LoginError::Wrong => ("wrong_login", 401, "Not logged in"),
                 LoginError::CodeNeeded => ("code_needed", 401, "A second factor is needed"),
                 LoginError::WrongCode => ("wrong_code", 401, "Not the right code"),
                 LoginError::Throttled(_) => ("too_many_logins", 429, "Too many failed logins"),
                 LoginError::Disabled => ("account_disabled", 403, "The account is disabled"),
-                LoginError::Busy(_) => ("busy", 503, "Too much at a time"),
+                LoginError::PasswordNeeded => ("password_needed", 400, "The password is needed"),
+                LoginError::Busy(_) => BUSY,
                 LoginError::Store(_) => DATABASE,
             },
             Self::ScopeNeeded { .. } => ("scope_needed", 403, "Not permitted"),
@@ -276,6 +344,14 @@ impl OpsError {
             },
             Self::Store(_) => DATABASE,
         }
+    }
+
+    /// Seconds after which the same may be asked again, where that is known.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        if let Self::Login(LoginError::Throttled(wait)) = self {
+            return Some(seconds(*wait));
+        }
+        matches!(self, Self::Busy(_) | Self::Login(LoginError::Busy(_))).then_some(BUSY_FOR_S)
     }
 
     /// As the REST API says it.

@@ -7,10 +7,12 @@ pub mod agents;
 mod error;
 pub mod events;
 pub mod holds;
+pub mod me;
 pub mod programs;
 pub mod releases;
 pub mod rollback;
 pub mod sessions;
+pub mod tokens;
 pub mod tools;
 pub mod updates;
 
@@ -18,6 +20,7 @@ pub use error::OpsError;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kenny_proto::Role;
@@ -25,6 +28,9 @@ use kenny_proto::Role;
 use crate::accounts::{Account, AccountId, TokenId};
 use crate::app::App;
 use crate::fleet::AgentEntry;
+
+/// The longest that a look at the clock lasts: a clock that is set does not keep an ended token alive for long.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
 
 /// Through which face an operator acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub struct Operator {
     face: Face,
     from: Option<IpAddr>,
     token: Option<TokenId>,
+    /// Of the account, when the request came.
+    generation: i64,
 }
 
 impl Operator {
@@ -83,6 +91,7 @@ impl Operator {
             face,
             from,
             token: None,
+            generation: account.generation,
         }
     }
 
@@ -102,6 +111,36 @@ impl Operator {
                 account: self.account().to_owned(),
             })
         }
+    }
+
+    /// Ready once a request like this one would be refused: its token was revoked or ended, its account was disabled or
+    /// removed or may do less. For answers that go on and on.
+    pub async fn until_over(self, app: &App) {
+        let mut changes = app.accounts.changes();
+        loop {
+            changes.mark_unchanged();
+            let Some(end) = self.holds_until(app, Timestamp::now()) else { return };
+            let changed = tokio::time::timeout(end, changes.changed()).await;
+            if changed.is_ok_and(|changed| changed.is_err()) {
+                return;
+            }
+        }
+    }
+
+    /// For how long this would still be accepted, as far as is known now.
+    fn holds_until(&self, app: &App, now: Timestamp) -> Option<Duration> {
+        let account = app.accounts.get(self.account_id).filter(|account| !account.disabled)?;
+        let Some(token) = self.token else {
+            let same = account.generation == self.generation && account.role >= self.role;
+            return same.then_some(LOOK_AGAIN);
+        };
+        let token = app.accounts.token_of_id(token)?;
+        if token.role.min(account.role) < self.role {
+            return None;
+        }
+        let Some(end) = token.expires_at else { return Some(LOOK_AGAIN) };
+        let left = Duration::try_from(end.duration_since(now)).ok()?;
+        (!left.is_zero()).then(|| left.min(LOOK_AGAIN))
     }
 
     /// The account's name.

@@ -1,5 +1,6 @@
 //! The whole server in this process, with raw WebSocket agents and HTTP clients on loopback.
 
+mod accounts;
 mod api;
 mod attempts;
 mod browser;
@@ -9,6 +10,8 @@ mod consent;
 mod in_chromium;
 mod load;
 mod official_client;
+mod own_account;
+mod permissions;
 mod probe;
 mod program;
 mod rig;

@@ -80,8 +80,18 @@ impl Rig {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_as(&self.token, method, path, body).await
+    }
+
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.url);
-        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.token);
+        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }

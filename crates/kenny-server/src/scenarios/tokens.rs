@@ -1,328 +1,180 @@
-//! What programs get for a permission, how far it goes, and everything that ends it.
+//! API tokens: what they may do, and when they end.
 
-use kenny_proto::Role;
-use serde_json::json;
+use futures_util::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
-use super::browser::Browser;
-use super::program::{self, Program, is_let_in, mcp, post};
 use super::rig::{Rig, within};
+use crate::accounts::TokenError;
+use crate::auth::TokenHash;
+use crate::store::account_rows::{self, NewToken};
+
+impl Rig {
+    async fn token(&self, with: &str, wish: Value) -> (String, Value) {
+        let (status, made) = self.call_as(with, "POST", "/tokens", Some(wish)).await;
+        assert_eq!(status, 201, "{made}");
+        (made["secret"].as_str().unwrap().to_owned(), made["token"].clone())
+    }
+}
+
+fn in_hours(hours: i64) -> Timestamp {
+    Timestamp::now().checked_add(SignedDuration::from_hours(hours)).unwrap()
+}
 
 #[tokio::test]
-async fn a_code_becomes_tokens_that_open_mcp_and_nothing_else() {
+async fn a_token_never_makes_itself_more() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let code = program.approved(&mut browser, "operator").await;
-    let told = program.redeem(&code, &[]).await;
-    assert_eq!(told.status, 200, "{}", told.body);
-    assert_eq!(told.body["token_type"], "Bearer");
-    assert_eq!(told.body["expires_in"], 900);
-    assert_eq!(told.body["scope"], "viewer operator");
-    let access = told.text("access_token");
-    assert!(is_let_in(&rig, &access).await);
+    let password = rig.account("anna", "owner").await;
+    let owner = rig.log_in("anna", &password).await;
+    let (viewer, made) = rig.token(&owner, json!({"name": "looks", "role": "viewer"})).await;
+    assert_eq!(made["role"], "viewer");
+    let needed = (403, "role_needed".to_owned());
+    let confirmation = json!({"password": password});
+    for (method, path, body) in [
+        ("GET", "/accounts", Value::Null),
+        ("POST", "/accounts", json!({"name": "bert", "role": "owner"})),
+        ("POST", "/tokens", json!({"name": "more", "role": "operator"})),
+        ("PUT", "/me/password", json!({"current": password, "new": "words upon words"})),
+        ("POST", "/me/totp", confirmation.clone()),
+        ("POST", "/me/totp/confirm", json!({"code": "000000"})),
+        ("POST", "/me/totp/disable", confirmation.clone()),
+        ("POST", "/me/recovery-codes", confirmation),
+    ] {
+        assert_eq!(rig.refused(&viewer, method, path, body).await, needed, "{method} {path}");
+    }
+    let (_, made) = rig.token(&viewer, json!({"name": "the same"})).await;
+    assert_eq!(made["role"], "viewer");
+    let password = rig.account("bert", "operator").await;
+    let login = |role: &str| json!({"account": "bert", "password": password, "token_name": "x", "role": role});
+    let (status, problem) = rig.log_in_with(login("owner")).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("role_needed")));
+    let (status, made) = rig.log_in_with(login("viewer")).await;
+    assert_eq!((status, &made["token"]["role"]), (201, &json!("viewer")));
+    rig.stop().await;
+}
 
-    let rest = rig.http.get(format!("{}/api/v1/agents", rig.url)).bearer_auth(&access);
-    assert_eq!(
-        within(rest.send()).await.unwrap().status(),
-        401,
-        "the REST API is another resource"
-    );
-    let in_address =
-        rig.http.post(format!("{}/mcp?access_token={access}", rig.url)).json(&json!({}));
-    assert_eq!(within(in_address.send()).await.unwrap().status(), 401);
-    let kept: i64 = rig
-        .app
-        .store
-        .run(move |connection| {
-            connection.query_row(
-                "SELECT count(*) FROM oauth_tokens WHERE token_hash LIKE 'kenny%'",
-                [],
-                |row| row.get(0),
-            )
+#[tokio::test]
+async fn a_token_ends_when_it_was_said_to() {
+    let rig = Rig::start().await;
+    let end = in_hours(1);
+    let (token, made) =
+        rig.token(&rig.token, json!({"name": "for an hour", "expires_at": end})).await;
+    assert_eq!(made["expires_at"], json!(end));
+    let (status, _) = rig.call_as(&token, "GET", "/me", None).await;
+    assert_eq!(status, 200);
+    let just_before = end.checked_sub(SignedDuration::from_millis(1)).unwrap();
+    assert!(rig.app.accounts.token(&token, just_before).is_ok());
+    assert_eq!(rig.app.accounts.token(&token, end).unwrap_err(), TokenError::Expired(end));
+
+    // What it makes ends with it, at the latest.
+    for (wish, expected) in [
+        (json!({"name": "x"}), end),
+        (json!({"name": "x", "expires_at": in_hours(24)}), end),
+        (json!({"name": "x", "expires_at": just_before}), just_before),
+    ] {
+        assert_eq!(rig.token(&token, wish).await.1["expires_at"], json!(expected));
+    }
+
+    let old = "kenny_op_old";
+    let owner = rig.app.accounts.find("owner").unwrap().id;
+    let row = NewToken {
+        name: "old".to_owned(),
+        role: kenny_proto::Role::Owner,
+        created_at: in_hours(-2),
+        expires_at: Some(in_hours(-1)),
+    };
+    rig.app
+        .accounts
+        .change(move |connection| {
+            account_rows::insert_token(connection, owner, TokenHash::of(old), &row).map(Ok::<_, ()>)
         })
         .await
+        .unwrap()
         .unwrap();
-    assert_eq!(kept, 0, "hashes alone are kept");
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_code_is_worth_nothing_to_anybody_else() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let other = program::register(
-        &rig,
-        json!({"client_name": "Other", "redirect_uris": [program::CALLBACK]}),
-    )
-    .await;
-    let other = other.text("client_id");
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    for (changes, error) in [
-        ([("code_verifier", "wrong-wrong-wrong-wrong-wrong-wrong-wrong-w")], "invalid_grant"),
-        ([("client_id", other.as_str())], "invalid_grant"),
-        ([("redirect_uri", "http://127.0.0.1:33418/other")], "invalid_grant"),
-        ([("resource", "https://evil.example/mcp")], "invalid_target"),
-    ] {
-        let code = program.approved(&mut browser, "viewer").await;
-        let told = program.redeem(&code, &changes).await;
-        assert_eq!(told.status, 400);
-        told.refused(error);
-        program.redeem(&code, &[]).await.refused("invalid_grant");
-    }
-    let code = program.approved(&mut browser, "viewer").await;
-    program.redeem(&code, &[("code_verifier", "")]).await.refused("invalid_request");
-    let told = program.redeem(&code, &[("client_id", "nobody")]).await;
-    assert_eq!(told.status, 401);
-    told.refused("invalid_client");
-    program.redeem(&code, &[("grant_type", "password")]).await.refused("unsupported_grant_type");
-    assert_eq!(program.redeem(&code, &[]).await.status, 200, "nothing of that touched the code");
-
-    let code = program.approved(&mut browser, "viewer").await;
-    rig.execute("UPDATE oauth_grants SET code_expires_unix = 0").await;
-    program.redeem(&code, &[]).await.refused("invalid_grant");
-    program.redeem("kenny_code_made-up", &[]).await.refused("invalid_grant");
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_code_that_is_used_twice_ends_the_tokens_that_it_became() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let code = program.approved(&mut browser, "viewer").await;
-    let told = program.redeem(&code, &[]).await;
-    let (access, refresh) = (told.text("access_token"), told.text("refresh_token"));
-    assert!(is_let_in(&rig, &access).await);
-    program.redeem(&code, &[]).await.refused("invalid_grant");
-    assert!(!is_let_in(&rig, &access).await);
-    program.refresh(&refresh, &[]).await.refused("invalid_grant");
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn refresh_tokens_rotate_and_a_copy_ends_the_permission() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let (first_access, first) = program.tokens(&mut browser, "operator").await;
-    let told = program.refresh(&first, &[]).await;
-    assert_eq!(told.status, 200, "{}", told.body);
-    let (access, second) = (told.text("access_token"), told.text("refresh_token"));
-    assert_ne!((&access, &second), (&first_access, &first));
-    assert!(is_let_in(&rig, &access).await && is_let_in(&rig, &first_access).await);
-
-    // Whoever holds the copy used it second or first: both end.
-    program.refresh(&first, &[]).await.refused("invalid_grant");
-    for token in [&first_access, &access] {
-        assert!(!is_let_in(&rig, token).await);
-    }
-    program.refresh(&second, &[]).await.refused("invalid_grant");
-    assert!(!browser.get("/account").await.text.contains("Disconnect Example"));
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_refresh_gives_no_more_than_was_permitted() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let (_, refresh) = program.tokens(&mut browser, "viewer").await;
-    program.refresh(&refresh, &[("scope", "operator")]).await.refused("invalid_scope");
-    let evil = [("resource", "https://evil.example/mcp")];
-    program.refresh(&refresh, &evil).await.refused("invalid_target");
-    let other = Program { rig: &rig, client_id: Program::registered(&rig).await.client_id + "x" };
-    assert_eq!(other.refresh(&refresh, &[]).await.status, 401);
-    let told = program.refresh(&refresh, &[("scope", "viewer")]).await;
-    assert_eq!(told.status, 200, "none of that used the token up: {}", told.body);
-
-    let (_, refresh) = program.tokens(&mut browser, "operator").await;
-    let less = program.refresh(&refresh, &[("scope", "viewer")]).await;
-    assert_eq!(less.body["scope"], "viewer");
-    let all = program.refresh(&less.text("refresh_token"), &[]).await;
-    assert_eq!(all.body["scope"], "viewer operator", "what was permitted stays permitted");
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn tokens_end_with_time() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let (access, refresh) = program.tokens(&mut browser, "viewer").await;
-    rig.execute("UPDATE oauth_tokens SET expires_unix = 0 WHERE kind = 'access'").await;
-    assert!(!is_let_in(&rig, &access).await);
-    assert_eq!(program.refresh(&refresh, &[]).await.status, 200);
-
-    let (_, refresh) = program.tokens(&mut browser, "viewer").await;
-    rig.execute("UPDATE oauth_tokens SET expires_unix = 0").await;
-    program.refresh(&refresh, &[]).await.refused("invalid_grant");
-
-    // However often it is refreshed, a permission ends a year after it was given.
-    let (_, refresh) = program.tokens(&mut browser, "viewer").await;
-    rig.execute("UPDATE oauth_grants SET created_at = '2020-01-01T00:00:00Z'").await;
-    let told = program.refresh(&refresh, &[]).await;
-    assert!(!is_let_in(&rig, &told.text("access_token")).await);
-    program.refresh(&told.text("refresh_token"), &[]).await.refused("invalid_grant");
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_token_is_for_the_address_that_it_was_asked_for() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let (access, _) = program.tokens(&mut browser, "viewer").await;
-    assert!(is_let_in(&rig, &access).await);
-    rig.execute("UPDATE oauth_grants SET resource = 'https://other.example/mcp'").await;
-    assert!(!is_let_in(&rig, &access).await);
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_viewers_token_changes_nothing_and_says_what_it_takes() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    rig.account("vera", Role::Viewer).await;
-    rig.agent("pc-1").await;
-    let program = Program::registered(&rig).await;
-    let mut anna = Browser::signed_in(&rig, "anna").await;
-    let (viewer, _) = program.tokens(&mut anna, "viewer").await;
-    let (operator, _) = program.tokens(&mut anna, "operator").await;
-    let change =
-        json!({"name": "powershell_exec", "arguments": {"agent_id": "pc-1", "script": "hostname"}});
-    let look = json!({"name": "list_agents", "arguments": {}});
-
-    let (status, challenge) = mcp(&rig, Some(&viewer), "tools/call", change.clone()).await;
-    assert_eq!(status, 403);
-    for part in
-        ["error=\"insufficient_scope\"", "scope=\"viewer operator\"", "resource_metadata=\"http"]
-    {
-        assert!(challenge.contains(part), "{challenge}");
-    }
-    assert_eq!(mcp(&rig, Some(&viewer), "tools/call", look.clone()).await.0, 200);
-    assert_eq!(mcp(&rig, Some(&operator), "tools/call", change.clone()).await.0, 200);
-
-    // An account that may only look has nothing more to give: no challenge, and the tool refuses.
-    let mut vera = Browser::signed_in(&rig, "vera").await;
-    let (access, _) = program.tokens(&mut vera, "viewer").await;
-    assert_eq!(mcp(&rig, Some(&access), "tools/call", change).await.0, 200);
-    assert_eq!(mcp(&rig, Some(&access), "tools/call", look).await.0, 200);
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn people_and_programs_end_a_permission() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    rig.account("bert", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-
-    let (access, refresh) = program.tokens(&mut browser, "viewer").await;
-    let page = browser.get("/account").await;
-    assert!(page.text.contains("Disconnect Example"), "{}", page.text);
-    let grant = page.hidden("id");
-    let mut bert = Browser::signed_in(&rig, "bert").await;
-    let bert_page = bert.get("/account").await;
-    bert.submit(&bert_page, "/account/programs/end", &[("id", &grant)]).await;
-    assert!(is_let_in(&rig, &access).await, "not bert's to end");
-    browser.submit(&page, "/account/programs/end", &[("id", &grant)]).await;
-    assert!(!is_let_in(&rig, &access).await);
-    program.refresh(&refresh, &[]).await.refused("invalid_grant");
-
-    let other = json!({"client_name": "Other", "redirect_uris": [program::CALLBACK]});
-    let other = program::register(&rig, other).await.text("client_id");
-    for which in 0..2 {
-        let (access, refresh) = program.tokens(&mut browser, "viewer").await;
-        let token = if which == 0 { &access } else { &refresh };
-        let told = post(&rig, "/oauth/revoke", &[("token", token), ("client_id", "nobody")]).await;
-        assert_eq!(told.status, 401);
-        let fields = [("token", token.as_str()), ("client_id", &other)];
-        assert_eq!(post(&rig, "/oauth/revoke", &fields).await.status, 200);
-        assert!(is_let_in(&rig, &access).await, "not its token");
-        let fields = [("token", token.as_str()), ("client_id", &program.client_id)];
-        assert_eq!(post(&rig, "/oauth/revoke", &fields).await.status, 200);
-        assert!(!is_let_in(&rig, &access).await);
-        program.refresh(&refresh, &[]).await.refused("invalid_grant");
-        assert_eq!(post(&rig, "/oauth/revoke", &fields).await.status, 200, "as good as ended");
-    }
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn permissions_end_with_the_account_that_gave_them() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    let program = Program::registered(&rig).await;
-    for sql in [
-        "UPDATE accounts SET generation = generation + 1 WHERE name = 'anna'",
-        "UPDATE accounts SET disabled = 1 WHERE name = 'anna'",
-        "DELETE FROM accounts WHERE name = 'anna'",
-    ] {
-        rig.execute("UPDATE accounts SET disabled = 0").await;
-        let mut browser = Browser::signed_in(&rig, "anna").await;
-        let (access, refresh) = program.tokens(&mut browser, "operator").await;
-        let code = program.approved(&mut browser, "operator").await;
-        assert!(is_let_in(&rig, &access).await);
-        rig.execute(sql).await;
-        assert!(!is_let_in(&rig, &access).await, "{sql}");
-        program.refresh(&refresh, &[]).await.refused("invalid_grant");
-        program.redeem(&code, &[]).await.refused("invalid_grant");
-    }
-    rig.stop().await;
-}
-
-#[tokio::test]
-async fn a_program_is_never_more_than_the_account_is_now() {
-    let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
-    rig.agent("pc-1").await;
-    let program = Program::registered(&rig).await;
-    let mut browser = Browser::signed_in(&rig, "anna").await;
-    let (access, _) = program.tokens(&mut browser, "operator").await;
-    rig.execute("UPDATE accounts SET role = 'viewer' WHERE name = 'anna'").await;
-    let found = crate::oauth::grants::access(
-        &rig.app,
-        &access,
-        format!("{}/mcp", rig.url),
-        jiff::Timestamp::now(),
+    let refused = rig.refused(old, "GET", "/me", Value::Null).await;
+    assert_eq!(refused, (401, "token_expired".to_owned()));
+    let refused = rig.refused(
+        &rig.token,
+        "POST",
+        "/tokens",
+        json!({"name": "x", "expires_at": in_hours(-1)}),
     );
-    let found = found.await.unwrap().unwrap();
-    assert_eq!(found.scope.role(found.account.role), Role::Viewer);
+    assert_eq!(refused.await, (400, "bad_expiry".to_owned()));
+    for name in ["", "  ", "a\nb", &"x".repeat(101)] {
+        let refused = rig.refused(&rig.token, "POST", "/tokens", json!({"name": name})).await;
+        assert_eq!(refused, (400, "bad_token_name".to_owned()), "{name}");
+    }
     rig.stop().await;
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_read_are_refused_in_oauths_words() {
+async fn a_revoked_token_is_refused_at_once_also_where_it_listens_already() {
     let rig = Rig::start().await;
-    let program = Program::registered(&rig).await;
-    let request =
-        rig.http.post(format!("{}/oauth/token", rig.url)).json(&json!({"grant_type": "x"}));
-    let response = within(request.send()).await.unwrap();
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()["cache-control"]),
-        (400, &"no-store".parse().unwrap())
-    );
-    for (fields, error) in [
-        (vec![], "invalid_request"),
-        (vec![("grant_type", "refresh_token")], "invalid_request"),
-        (vec![("grant_type", "a"), ("grant_type", "b")], "invalid_request"),
-        (
-            vec![("grant_type", "refresh_token"), ("client_id", program.client_id.as_str())],
-            "invalid_request",
-        ),
-    ] {
-        post(&rig, "/oauth/token", &fields).await.refused(error);
+    let (token, made) = rig.token(&rig.token, json!({"name": "listens"})).await;
+    let (other, _) = rig.token(&rig.token, json!({"name": "goes on"})).await;
+    let listen = async |token: &str| {
+        let url = format!("{}/api/v1/events", rig.url);
+        let response = within(rig.http.get(url).bearer_auth(token).send()).await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        response.bytes_stream()
+    };
+    let (mut ends, mut goes_on) = (listen(&token).await, listen(&other).await);
+    let (status, _) = rig.call("DELETE", &format!("/tokens/{}", made["id"]), None).await;
+    assert_eq!(status, 204);
+    let refused = rig.refused(&token, "GET", "/me", Value::Null).await;
+    assert_eq!(refused, (401, "unauthorized".to_owned()));
+    within(async { while ends.next().await.is_some() {} }).await;
+    rig.agent("pc-1").await;
+    let heard = within(goes_on.next()).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&heard).contains("agent_created"));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn tokens_are_revoked_by_their_account_and_by_owners() {
+    let rig = Rig::start().await;
+    let password = rig.account("anna", "operator").await;
+    let anna = rig.log_in("anna", &password).await;
+    let password = rig.account("bert", "operator").await;
+    let bert = rig.log_in("bert", &password).await;
+    let (_, list) = rig.call_as(&bert, "GET", "/tokens", None).await;
+    let path = format!("/tokens/{}", list["tokens"][0]["id"]);
+    let refused = rig.refused(&anna, "DELETE", &path, Value::Null).await;
+    assert_eq!(refused, (404, "unknown_token".to_owned()));
+    let refused = rig.refused(&anna, "GET", "/tokens?account=bert", Value::Null).await;
+    assert_eq!(refused, (403, "role_needed".to_owned()));
+    let (status, own) = rig.call_as(&anna, "GET", "/tokens?account=anna", None).await;
+    assert_eq!((status, own["tokens"].as_array().unwrap().len()), (200, 1));
+    let (status, _) = rig.call("DELETE", &path, None).await;
+    assert_eq!(status, 204);
+    let refused = rig.refused(&bert, "GET", "/me", Value::Null).await;
+    assert_eq!(refused, (401, "unauthorized".to_owned()));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn tokens_and_when_they_were_used_outlive_a_restart() {
+    let rig = Rig::start().await;
+    let (token, made) = rig.token(&rig.token, json!({"name": "a script"})).await;
+    assert_eq!(made["last_used_at"], Value::Null);
+    rig.call_as(&token, "GET", "/me", None).await;
+    let rig = rig.restart().await;
+    let (_, list) = rig.call("GET", "/tokens", None).await;
+    let kept = &list["tokens"][1];
+    assert_eq!(kept["name"], "a script");
+    assert!(kept["last_used_at"].is_string(), "{kept}");
+    let (status, _) = rig.call_as(&token, "GET", "/me", None).await;
+    assert_eq!(status, 200);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_has_a_bounded_number_of_tokens() {
+    let rig = Rig::start().await;
+    for number in 1..100 {
+        rig.token(&rig.token, json!({"name": format!("number {number}")})).await;
     }
-    post(&rig, "/oauth/revoke", &[("client_id", &program.client_id)])
-        .await
-        .refused("invalid_request");
+    let refused = rig.refused(&rig.token, "POST", "/tokens", json!({"name": "one more"})).await;
+    assert_eq!(refused, (409, "too_many_tokens".to_owned()));
     rig.stop().await;
 }

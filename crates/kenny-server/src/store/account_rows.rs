@@ -202,20 +202,194 @@ fn first_token(
 
 /// Makes the first account an enabled owner again, whatever became of it, with a new token as its only one.
 pub fn rescue_token(connection: &Connection, now: Timestamp) -> rusqlite::Result<String> {
-    let account = connection
-        .query_row("SELECT id FROM accounts WHERE name = ?1", [FIRST_ACCOUNT], |row| row.get(0))
-        .optional()?
-        .map(AccountId);
-    let account = if let Some(account) = account {
+    let account = if let Some(account) = find_account(connection, FIRST_ACCOUNT)? {
         connection.execute(
             "UPDATE accounts SET role = ?2, disabled = 0 WHERE id = ?1",
             params![account.0, Role::Owner.as_str()],
         )?;
-        connection.execute("DELETE FROM api_tokens WHERE account_id = ?1", [account.0])?;
+        delete_tokens(connection, account)?;
         account
     } else {
         let name = FIRST_ACCOUNT.parse().expect("a constant that is a name");
         insert_account(connection, &name, Role::Owner, now)?
     };
     first_token(connection, account, now)
+}
+
+/// The account of this name.
+pub fn find_account(connection: &Connection, name: &str) -> rusqlite::Result<Option<AccountId>> {
+    connection
+        .prepare_cached("SELECT id FROM accounts WHERE name = ?1")?
+        .query_row([name], |row| row.get(0).map(AccountId))
+        .optional()
+}
+
+/// Makes a change, or undoes it where afterwards no owner could act any more; false then.
+pub fn leaving_an_owner(
+    connection: &Connection,
+    change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<bool> {
+    connection.execute_batch("SAVEPOINT owners")?;
+    change(connection)?;
+    // One who can log in, or has a token that does not end by itself.
+    let there: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM accounts WHERE role = ?1 AND NOT disabled AND (password_hash IS NOT NULL OR EXISTS
+         (SELECT 1 FROM api_tokens WHERE account_id = accounts.id AND api_tokens.role = ?1 AND expires_at IS NULL)))",
+        [Role::Owner.as_str()],
+        |row| row.get(0),
+    )?;
+    if !there {
+        connection.execute_batch("ROLLBACK TO owners")?;
+    }
+    connection.execute_batch("RELEASE owners")?;
+    Ok(there)
+}
+
+/// Sets what an account may do.
+pub fn set_role(connection: &Connection, account: AccountId, role: Role) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE accounts SET role = ?2 WHERE id = ?1",
+        params![account.0, role.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Switches an account off, with its tokens and sessions, or on.
+pub fn set_disabled(
+    connection: &Connection,
+    account: AccountId,
+    disabled: bool,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE accounts SET disabled = ?2, generation = generation + 1 WHERE id = ?1",
+        params![account.0, disabled],
+    )?;
+    if disabled {
+        delete_tokens(connection, account)?;
+    }
+    Ok(())
+}
+
+/// Removes an account with all that it has.
+pub fn delete_account(connection: &Connection, account: AccountId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM accounts WHERE id = ?1", [account.0])?;
+    Ok(())
+}
+
+/// Sets an account's password and ends its sessions. Its tokens stay.
+pub fn set_password(
+    connection: &Connection,
+    account: AccountId,
+    hash: &str,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE accounts SET password_hash = ?2, generation = generation + 1 WHERE id = ?1",
+        params![account.0, hash],
+    )?;
+    Ok(())
+}
+
+/// Gives an account a password and takes everything else that proves it: second factor, tokens, sessions.
+pub fn reset_account(
+    connection: &Connection,
+    account: AccountId,
+    hash: &str,
+) -> rusqlite::Result<()> {
+    clear_totp(connection, account)?;
+    delete_tokens(connection, account)?;
+    set_password(connection, account, hash)
+}
+
+/// Keeps the secret of a second factor that has yet to be confirmed; false where one is confirmed already.
+pub fn begin_totp(
+    connection: &Connection,
+    account: AccountId,
+    secret: &[u8],
+) -> rusqlite::Result<bool> {
+    let changed = connection.execute(
+        "UPDATE accounts SET totp_secret = ?2, totp_last_step = 0 WHERE id = ?1 AND NOT totp_confirmed",
+        params![account.0, secret],
+    )?;
+    Ok(changed == 1)
+}
+
+/// The secret of a second factor that has yet to be confirmed.
+pub fn begun_totp(
+    connection: &Connection,
+    account: AccountId,
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let secret = connection
+        .query_row(
+            "SELECT totp_secret FROM accounts WHERE id = ?1 AND NOT totp_confirmed",
+            [account.0],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(secret.flatten())
+}
+
+/// Has the second factor count from now on, and its step be used up.
+pub fn confirm_totp(
+    connection: &Connection,
+    account: AccountId,
+    step: u64,
+) -> rusqlite::Result<()> {
+    connection.execute("UPDATE accounts SET totp_confirmed = 1 WHERE id = ?1", [account.0])?;
+    use_totp_step(connection, account, step)?;
+    Ok(())
+}
+
+/// Has logging in need the password alone, and ends the account's sessions.
+pub fn clear_totp(connection: &Connection, account: AccountId) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE accounts SET totp_secret = NULL, totp_confirmed = 0, totp_last_step = 0, generation = generation + 1
+         WHERE id = ?1",
+        [account.0],
+    )?;
+    set_recovery_codes(connection, account, &[])
+}
+
+/// Replaces an account's recovery codes.
+pub fn set_recovery_codes(
+    connection: &Connection,
+    account: AccountId,
+    codes: &[TokenHash],
+) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM recovery_codes WHERE account_id = ?1", [account.0])?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO recovery_codes (account_id, code_hash) VALUES (?1, ?2)")?;
+    for code in codes {
+        insert.execute(params![account.0, code.0.to_string()])?;
+    }
+    Ok(())
+}
+
+/// Removes a token.
+pub fn delete_token(connection: &Connection, token: TokenId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM api_tokens WHERE id = ?1", [token.0])?;
+    Ok(())
+}
+
+fn delete_tokens(connection: &Connection, account: AccountId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM api_tokens WHERE account_id = ?1", [account.0])?;
+    Ok(())
+}
+
+/// How many tokens an account has.
+pub fn count_tokens(connection: &Connection, account: AccountId) -> rusqlite::Result<u32> {
+    connection.query_row(
+        "SELECT count(*) FROM api_tokens WHERE account_id = ?1",
+        [account.0],
+        |row| row.get(0),
+    )
+}
+
+/// Keeps when tokens were last used.
+pub fn save_uses(connection: &Connection, uses: &[(TokenId, Timestamp)]) -> rusqlite::Result<()> {
+    let mut update =
+        connection.prepare_cached("UPDATE api_tokens SET last_used_at = ?2 WHERE id = ?1")?;
+    for (token, at) in uses {
+        update.execute(params![token.0, at.to_string()])?;
+    }
+    Ok(())
 }

@@ -132,7 +132,7 @@ async fn enter(
 /// What a person is told, and the status that goes with it.
 fn in_words(error: LoginError) -> Result<(StatusCode, String), WebError> {
     let (status, words) = match error {
-        LoginError::Wrong => {
+        LoginError::Wrong | LoginError::PasswordNeeded => {
             (StatusCode::FORBIDDEN, "The name or the password is not right.".to_owned())
         }
         LoginError::WrongCode | LoginError::CodeNeeded => (
@@ -190,9 +190,9 @@ fn password_page(
         details {
             summary { "No password yet, or forgotten?" }
             p {
-                "An owner gives you a new one. On the server itself, " code { "kenny-server reset-token" }
-                " makes a token for the owner, with which "
-                code { "kenny account password" } " sets a password."
+                "An owner gives you a new one with " code { "kenny account reset NAME" } ". An owner without one sets it with "
+                code { "kenny account password" } ", and makes a token for that with "
+                code { "kenny-server reset-token" } " on the server itself."
             }
         }
     };

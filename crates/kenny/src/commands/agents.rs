@@ -1,7 +1,6 @@
 //! `kenny agents` and `kenny agent ...`.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _};
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
@@ -9,6 +8,7 @@ use kenny_proto::api::{Agent, AgentCreated, AgentDetail, Update, UpdateKind, Upd
 use kenny_proto::frames::Status;
 
 use super::{history, update};
+use crate::ask;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Palette, Table, Tone, facts};
@@ -68,7 +68,8 @@ fn cleared(agent: &Agent, version: &str) -> String {
 
 /// `kenny agent remove`.
 pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliError> {
-    if !yes && !confirmed(id)? {
+    let question = format!("Remove {id}? Its token is worth nothing afterwards.");
+    if !ask::confirmed(yes, &question, id.as_str())? {
         return Err(CliError::Failed(format!("{id} was not removed")));
     }
     client.remove_agent(id).await?;
@@ -76,20 +77,6 @@ pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliE
         "{id} is removed. Its service on the PC, if there is one, still has to be uninstalled there."
     ));
     Ok(())
-}
-
-fn confirmed(id: &AgentId) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::Usage(format!(
-            "removing {id} asks for confirmation; add --yes where nobody can answer"
-        )));
-    }
-    output::note(&format!(
-        "Remove {id}? Its token is worth nothing afterwards. Type the id to go on:"
-    ));
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(CliError::File)?;
-    Ok(line.trim() == id.as_str())
 }
 
 fn table(agents: &[Agent], now: Timestamp) -> Table {

@@ -1,5 +1,6 @@
 //! One module per command, each of which asks the server and says the answer.
 
+mod accounts;
 mod agents;
 mod call;
 mod events;
@@ -8,6 +9,7 @@ mod history;
 mod login;
 mod releases;
 mod status;
+mod tokens;
 mod update;
 mod watch;
 
@@ -19,12 +21,20 @@ use crate::output::Output;
 
 /// Does what was typed.
 pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
-    if let Command::Login { url } = cli.command {
-        return login::run(url, cli.connection).await;
+    if let Command::Login(args) = cli.command {
+        return login::run(args, cli.connection).await;
+    }
+    if matches!(cli.command, Command::Logout) {
+        return login::log_out(cli.connection).await;
     }
     let client = Client::new(Target::resolve(cli.connection)?)?;
     match cli.command {
-        Command::Login { .. } => unreachable!("done above, before a server is known"),
+        Command::Login(_) | Command::Logout => {
+            unreachable!("done above, before a server is known")
+        }
+        Command::Whoami => login::whoami(&client, output).await,
+        Command::Account(command) => accounts::run(&client, output, command).await,
+        Command::Token(command) => tokens::run(&client, output, command).await,
         Command::Status => status::run(&client, output).await,
         Command::Agents => agents::list(&client, output).await,
         Command::Agent(AgentCommand::Add { id }) => agents::add(&client, output, id).await,
