@@ -20,15 +20,17 @@ pub struct Scope {
     pub windows: bool,
     /// Compile the fuzzer.
     pub fuzzing: bool,
+    /// Look at the server's pages with a browser.
+    pub browser: bool,
 }
 
 impl Scope {
     /// To compile for Windows and run what comes out.
-    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false };
+    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false, browser: false };
     /// To run the fuzz targets.
-    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true };
+    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true, browser: false };
     /// Everything.
-    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true };
+    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true, browser: true };
 }
 
 /// What a machine needs something for.
@@ -38,6 +40,7 @@ enum Purpose {
     Checks,
     Fuzzing,
     Windows,
+    Browser,
 }
 
 /// The way in which this machine compiles Rust for Windows.
@@ -161,6 +164,13 @@ const NEEDS: &[Need] = &[
             output_of("wine", &["--version"])
         },
     },
+    Need {
+        name: "Chromium",
+        purpose: Purpose::Browser,
+        packages: &["chromium", "fonts-dejavu-core"],
+        otherwise: "install Chromium or Chrome, so that `chromium` or `google-chrome` is on the PATH",
+        find: || programs(&["chromium"]).or_else(|| programs(&["google-chrome"])),
+    },
 ];
 
 fn programs(names: &[&str]) -> Option<String> {
@@ -211,6 +221,8 @@ impl Need {
             Purpose::Fuzzing => scope.fuzzing && !workspace::ON_WINDOWS,
             // A Windows machine is its own Wine.
             Purpose::Windows => scope.windows && !workspace::ON_WINDOWS,
+            // The pages are the same on every system.
+            Purpose::Browser => scope.browser && !workspace::ON_WINDOWS,
         }
     }
 }

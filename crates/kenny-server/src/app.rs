@@ -18,10 +18,12 @@ use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::store::Store;
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
+use crate::web::pending::PendingLogins;
 
 /// What every part of a running server shares.
 pub struct App {
@@ -53,6 +55,10 @@ pub struct App {
     pub releases: Releases,
     /// By whose keys they are authorised.
     pub trust: Trust,
+    /// Reads and makes the ids of programs.
+    pub clients: Seal,
+    /// Logins between password and code.
+    pub pending_logins: PendingLogins,
     /// What happens.
     pub events: Events,
     /// Numbers.
@@ -81,6 +87,11 @@ impl App {
             Some(authority) => format!("{}://{authority}", self.scheme()),
             None => self.own_url(),
         }
+    }
+
+    /// People reach it by HTTPS, its own or that of a proxy in front: cookies never go without.
+    pub fn is_secure(&self) -> bool {
+        self.public_url.as_ref().map_or(self.tls, |url| url.scheme() == "https")
     }
 
     /// The server's address as it is on this machine.

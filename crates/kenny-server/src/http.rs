@@ -1,10 +1,11 @@
-//! The whole surface as one table: the tunnel, the REST API, MCP, artifacts, health.
+//! The whole surface as one table: the tunnel, the REST API, pages, OAuth, MCP, artifacts, health.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use kenny_proto::TUNNEL_PATH;
@@ -14,7 +15,7 @@ use tower_http::trace::TraceLayer;
 
 use crate::api::problem::problem;
 use crate::app::App;
-use crate::{api, enrolment, mcp, releases, trust, tunnel};
+use crate::{api, enrolment, mcp, oauth, releases, trust, tunnel, web};
 
 /// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -29,13 +30,16 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(api)
         .merge(api::health::router())
         .merge(trust::router())
-        .fallback(api::problem::not_found)
+        .merge(oauth::router())
+        .merge(web::router())
+        .fallback(web::not_found)
         .method_not_allowed_fallback(api::problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(Arc::clone(app))
         .merge(releases::router(app.releases.files.clone(), app.releases.signer.clone()))
         .merge(mcp::router(Arc::clone(app)))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(app), web::headers::add))
         .layer(TraceLayer::new_for_http())
 }
 

@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod mcp;
 mod metrics;
+mod oauth;
 mod ops;
 mod releases;
 mod rollout;
@@ -28,6 +29,7 @@ mod testing;
 mod tls;
 mod trust;
 mod tunnel;
+mod web;
 
 pub use config::{Config, TlsFiles};
 pub use server::{Server, reset_account, reset_operator_token};

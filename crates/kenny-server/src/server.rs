@@ -22,12 +22,14 @@ use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::{DataDir, Store, account_rows, rows, trust_rows, update_rows};
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
+use crate::web::pending::PendingLogins;
 use crate::{http, identity, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
@@ -80,6 +82,8 @@ impl Server {
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             trust: Trust::open(&kept.trust, config.lifetimes)?,
+            clients: Seal::new(&kept.artifact_secret.0),
+            pending_logins: PendingLogins::default(),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,

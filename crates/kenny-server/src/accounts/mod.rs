@@ -64,6 +64,13 @@ pub struct Account {
     pub generation: i64,
 }
 
+impl Account {
+    /// What was proved in this generation still holds: the account is enabled, and nothing happened that ends its sessions.
+    pub const fn stands_since(&self, generation: i64) -> bool {
+        !self.disabled && self.generation == generation
+    }
+}
+
 /// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenError {

@@ -86,7 +86,7 @@ fn bad_request(status: StatusCode, code: &str, detail: &str) -> ApiProblem {
 }
 
 /// What unknown addresses answer.
-pub async fn not_found(uri: Uri) -> ApiProblem {
+pub fn not_found(uri: &Uri) -> ApiProblem {
     problem(
         StatusCode::NOT_FOUND,
         "not_found",

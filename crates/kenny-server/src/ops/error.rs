@@ -100,6 +100,21 @@ pub enum OpsError {
     /// Nobody was logged in.
     #[error(transparent)]
     Login(#[from] LoginError),
+    /// Not an access token for this address, or not any more.
+    #[error(
+        "the access token is not, or no longer, accepted at this address: the program refreshes it, or asks the person again"
+    )]
+    WrongAccess,
+    /// The program was not permitted so much.
+    #[error(
+        "this needs the scope `{needed}`, and the program was permitted `{has}`: it can ask the person for more"
+    )]
+    ScopeNeeded {
+        /// What it takes.
+        needed: &'static str,
+        /// What is there.
+        has: &'static str,
+    },
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
@@ -306,7 +321,9 @@ impl OpsError {
     /// What callers decide by, the HTTP status, and a short name.
     pub const fn facts(&self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::NoToken | Self::WrongToken => ("unauthorized", 401, "Not authorised"),
+            Self::NoToken | Self::WrongToken | Self::WrongAccess => {
+                ("unauthorized", 401, "Not authorised")
+            }
             Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
             Self::RoleNeeded { .. } => ("role_needed", 403, "Not with this role"),
             Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
@@ -332,6 +349,7 @@ impl OpsError {
                 LoginError::Busy(_) => BUSY,
                 LoginError::Store(_) => DATABASE,
             },
+            Self::ScopeNeeded { .. } => ("scope_needed", 403, "Not permitted"),
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
             Self::UnknownTarget(_) => ("unknown_target", 404, "No such target"),
             Self::Trust(_) => ("untrusted", 422, "Not authorised by the keys"),

@@ -9,8 +9,10 @@ pub mod events;
 pub mod holds;
 pub mod invitations;
 pub mod me;
+pub mod programs;
 pub mod releases;
 pub mod rollback;
+pub mod sessions;
 pub mod tokens;
 pub mod tools;
 pub mod trust;
@@ -40,6 +42,8 @@ pub enum Face {
     Rest,
     /// The Model Context Protocol.
     Mcp,
+    /// A browser.
+    Web,
 }
 
 impl Face {
@@ -48,6 +52,7 @@ impl Face {
         match self {
             Self::Rest => "rest",
             Self::Mcp => "mcp",
+            Self::Web => "web",
         }
     }
 }

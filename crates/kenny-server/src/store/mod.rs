@@ -6,8 +6,10 @@
 
 pub mod account_rows;
 pub mod invitation_rows;
+pub mod oauth_rows;
 pub mod rows;
 mod schema;
+pub mod session_rows;
 pub mod trust_rows;
 pub mod update_rows;
 mod writer;

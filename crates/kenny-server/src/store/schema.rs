@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_accounts.sql"),
     include_str!("migrations/0005_enrolment.sql"),
     include_str!("migrations/0006_trust.sql"),
+    include_str!("migrations/0007_web.sql"),
 ];
 
 /// The schema version that this server writes.
