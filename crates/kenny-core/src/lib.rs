@@ -2,7 +2,10 @@
 //!
 //! Nothing here touches files, sockets or clocks; `clippy.toml` beside this crate bans them.
 
+pub mod authenticode;
 pub mod health;
 pub mod image;
+pub mod invitation;
+mod pe;
 pub mod rollout;
 pub mod update;
