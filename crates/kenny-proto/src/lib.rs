@@ -8,6 +8,8 @@ pub mod api;
 mod digest;
 pub mod frames;
 mod ids;
+pub mod invitation;
+mod keys;
 pub mod tools;
 pub mod update;
 
@@ -15,6 +17,8 @@ pub use accounts::Role;
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};
+pub use invitation::{Invitation, InvitationCode};
+pub use keys::{BytesError, Nonce, PublicKey, Signature};
 pub use update::{FailureKind, Phase, PhaseAt, UpdateReport};
 
 /// The protocol version that this code announces in `register.meta.protocol`.
