@@ -3,7 +3,7 @@
 //! It is read, not checked: whether the signature is good, and whether anybody vouches for the certificate, is for Windows
 //! to say. The bytes come from anywhere, so nothing here trusts them; the work is linear in their number.
 
-use der::{Encode as _, Header, Reader as _, SliceReader, Tag, Tagged as _};
+use der::{Encode as _, Header, Reader as _, SliceReader, Tag};
 
 use crate::image::shown;
 use crate::pe::Places;

@@ -15,11 +15,9 @@
 //! is said by where the file came from, and by the keys that the text pins.
 
 use kenny_proto::Sha256Digest;
+use kenny_proto::invitation::MAX_INVITATION_BYTES;
 
 use crate::pe::{CERTIFICATE_ALIGNMENT, PeError, Places, checksum, u32_at};
-
-/// The longest text, in bytes: server, code and keys take one KiB, a root of trust and a certificate the rest.
-pub const MAX_TEXT_BYTES: usize = 8 * 1024;
 
 const MAGIC: &[u8; 16] = b"kenny-invitation";
 /// The arrangement that the module's comment shows.
@@ -35,13 +33,13 @@ pub type Sha256 = fn(&[u8]) -> Sha256Digest;
 
 /// Why an invitation cannot be put in or found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvitationError {
+pub enum CarryError {
     /// It cannot carry one.
     #[error("this executable cannot carry an invitation: {0}")]
     Executable(#[from] PeError),
     /// It is too long.
     #[error(
-        "the invitation has {0} bytes, more than the {MAX_TEXT_BYTES} that an executable carries"
+        "the invitation has {0} bytes, more than the {MAX_INVITATION_BYTES} that an executable carries"
     )]
     TooLong(usize),
     /// There is one.
@@ -81,12 +79,12 @@ pub fn put<'a>(
     own_sha256: Sha256Digest,
     text: &[u8],
     sha256: Sha256,
-) -> Result<Carrying<'a>, InvitationError> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(InvitationError::TooLong(text.len()));
+) -> Result<Carrying<'a>, CarryError> {
+    if text.len() > MAX_INVITATION_BYTES {
+        return Err(CarryError::TooLong(text.len()));
     }
     if executable.ends_with(MAGIC) {
-        return Err(InvitationError::Carries);
+        return Err(CarryError::Carries);
     }
     let places = Places::of(executable)?;
     let last = places.certificates.last();
@@ -146,40 +144,40 @@ struct Footer {
 }
 
 /// Finds the invitation that an executable carries. One that is there and cannot be read is an error, never none.
-pub fn find(executable: &[u8], sha256: Sha256) -> Result<Option<Found<'_>>, InvitationError> {
+pub fn find(executable: &[u8], sha256: Sha256) -> Result<Option<Found<'_>>, CarryError> {
     let Some(before_magic) = executable.strip_suffix(MAGIC) else { return Ok(None) };
-    let short = InvitationError::Damaged("it is cut short");
+    let short = CarryError::Damaged("it is cut short");
     let footer_at = executable.len().checked_sub(FOOTER_BYTES).ok_or(short)?;
     let (covered_to, digest) = before_magic.split_at(footer_at + COVERED_BYTES);
     let footer = Footer::read(&covered_to[footer_at..])?;
-    let lengths = InvitationError::Damaged("its lengths do not fit the file");
+    let lengths = CarryError::Damaged("its lengths do not fit the file");
     let text_at =
         footer.own_bytes.checked_next_multiple_of(CERTIFICATE_ALIGNMENT).ok_or(lengths)?;
     let text_end = text_at.checked_add(footer.text_bytes).ok_or(lengths)?;
-    if footer.text_bytes > MAX_TEXT_BYTES || align(text_end) != footer_at {
+    if footer.text_bytes > MAX_INVITATION_BYTES || align(text_end) != footer_at {
         return Err(lengths);
     }
     let tag = &covered_to[footer.own_bytes..];
     if sha256(tag).0 != digest {
-        return Err(InvitationError::Damaged("its SHA-256 does not match"));
+        return Err(CarryError::Damaged("its SHA-256 does not match"));
     }
     let zeros = [&executable[footer.own_bytes..text_at], &executable[text_end..footer_at]];
     if zeros.iter().copied().flatten().any(|byte| *byte != 0) {
-        return Err(InvitationError::Damaged("its padding is not empty"));
+        return Err(CarryError::Damaged("its padding is not empty"));
     }
     Ok(Some(Found { whole: executable, text: &executable[text_at..text_end], footer }))
 }
 
 impl Footer {
-    fn read(bytes: &[u8]) -> Result<Self, InvitationError> {
+    fn read(bytes: &[u8]) -> Result<Self, CarryError> {
         let (own_sha256, numbers) = bytes.split_at(DIGEST_BYTES);
         let number = |at| u32_at(numbers, at).expect("a footer is whole");
         let format = number(20);
         if format != FORMAT {
-            return Err(InvitationError::Format(format));
+            return Err(CarryError::Format(format));
         }
         let own_bytes = u64::from(number(0)) | u64::from(number(4)) << 32;
-        let lengths = |_| InvitationError::Damaged("its lengths do not fit the file");
+        let lengths = |_| CarryError::Damaged("its lengths do not fit the file");
         Ok(Self {
             own_sha256: Sha256Digest(own_sha256.try_into().expect("split above")),
             own_bytes: usize::try_from(own_bytes).map_err(lengths)?,
@@ -202,7 +200,7 @@ impl<'a> Found<'a> {
     }
 
     /// The executable as it was without it, to the byte.
-    pub fn without(&self, sha256: Sha256) -> Result<Vec<u8>, InvitationError> {
+    pub fn without(&self, sha256: Sha256) -> Result<Vec<u8>, CarryError> {
         let mut own = self.whole[..self.footer.own_bytes].to_vec();
         let places = self.places_before()?;
         own[places.checksum_at..places.checksum_at + 4]
@@ -211,24 +209,24 @@ impl<'a> Found<'a> {
             (places.directory_at, places.certificates.first(), places.certificates.last())
         {
             let table_bytes = own.len().checked_sub(first.at);
-            let table_bytes = table_bytes.ok_or(InvitationError::Damaged("its table is gone"))?;
-            let damaged = InvitationError::Damaged("its last certificate is gone");
+            let table_bytes = table_bytes.ok_or(CarryError::Damaged("its table is gone"))?;
+            let damaged = CarryError::Damaged("its last certificate is gone");
             let last = own.get_mut(last.at..last.at + 4).ok_or(damaged)?;
             last.copy_from_slice(&self.footer.certificate_bytes.to_le_bytes());
             set_u32(&mut own, directory_at + 4, table_bytes)?;
         }
         if sha256(&own) != self.footer.own_sha256 {
-            return Err(InvitationError::Damaged("the executable around it was changed"));
+            return Err(CarryError::Damaged("the executable around it was changed"));
         }
         Ok(own)
     }
 
     /// The places of the headers, which are the same with the invitation and without.
-    fn places_before(&self) -> Result<Places, InvitationError> {
+    fn places_before(&self) -> Result<Places, CarryError> {
         let places = Places::of(self.whole)?;
         let header_end = places.directory_at.map_or(places.checksum_at + 4, |at| at + 8);
         if header_end > self.footer.own_bytes {
-            return Err(InvitationError::Damaged("its lengths do not fit the file"));
+            return Err(CarryError::Damaged("its lengths do not fit the file"));
         }
         Ok(places)
     }

@@ -6,12 +6,17 @@
 #[path = "../images/builder.rs"]
 #[expect(dead_code, reason = "only Windows executables here")]
 mod builder;
+#[path = "../../../../fuzz/checks/invitation.rs"]
+mod carried;
 #[cfg(target_os = "linux")]
 mod signed;
 
+use std::path::Path;
+
 use builder::{PE_X86_64, pe, version_info};
-use kenny_core::invitation::{self, InvitationError, MAX_TEXT_BYTES, find, put};
+use kenny_core::invitation::{CarryError, find, put};
 use kenny_proto::Sha256Digest;
+use kenny_proto::invitation::MAX_INVITATION_BYTES;
 
 const TEXT: &[u8] = br#"{"v":1,"agent_id":"annas-pc"}"#;
 
@@ -32,12 +37,42 @@ fn carrying(executable: &[u8], text: &[u8]) -> Vec<u8> {
     put(executable, sha256(executable), text, sha256).unwrap().to_vec()
 }
 
+/// Executables that carry an invitation, by the fuzzer's stand-in for SHA-256.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let digest: kenny_core::invitation::Sha256 = carried::digest;
+    let whole = |own: &[u8]| put(own, digest(own), TEXT, digest).unwrap().to_vec();
+    let mut summed = agent();
+    summed[CHECKSUM_AT] = 1;
+    vec![
+        ("unsigned.pe", whole(&agent())),
+        ("with-checksum.pe", whole(&summed)),
+        ("none.pe", agent()),
+    ]
+}
+
+#[test]
+fn the_seeds_of_the_fuzzer_are_what_the_builder_makes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/invitation");
+    let write = std::env::var_os("KENNY_WRITE_SEEDS").is_some();
+    for (name, seed) in seeds() {
+        assert!(carried::check(&seed) != (name == "none.pe"), "{name}");
+        let path = folder.join(name);
+        if write {
+            #[expect(clippy::disallowed_methods, reason = "somebody asked for the files")]
+            std::fs::write(&path, &seed).unwrap();
+        }
+        #[expect(clippy::disallowed_methods, reason = "the corpus lies in files")]
+        let committed = std::fs::read(&path).unwrap();
+        assert!(committed == seed, "{name}: KENNY_WRITE_SEEDS=1 writes it anew");
+    }
+}
+
 /// Where the checksum of [`agent`] stands.
 const CHECKSUM_AT: usize = 64 + 24 + 64;
 
 #[test]
 fn what_is_put_in_is_found_and_the_executable_comes_out_as_it_was() {
-    let longest = vec![b'x'; MAX_TEXT_BYTES];
+    let longest = vec![b'x'; MAX_INVITATION_BYTES];
     for checksum in [0_u32, 0x0001_2345] {
         let mut own = agent();
         own[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
@@ -63,11 +98,11 @@ fn one_invitation_of_bounded_length_is_all_that_an_executable_takes() {
     let own = agent();
     let put =
         |bytes: &[u8], text: &[u8]| put(bytes, sha256(bytes), text, sha256).map(drop).unwrap_err();
-    let long = vec![b'x'; MAX_TEXT_BYTES + 1];
-    assert_eq!(put(&own, &long), InvitationError::TooLong(MAX_TEXT_BYTES + 1));
-    assert_eq!(put(&carrying(&own, TEXT), TEXT), InvitationError::Carries);
+    let long = vec![b'x'; MAX_INVITATION_BYTES + 1];
+    assert_eq!(put(&own, &long), CarryError::TooLong(MAX_INVITATION_BYTES + 1));
+    assert_eq!(put(&carrying(&own, TEXT), TEXT), CarryError::Carries);
     for other in [&b"\x7fELF and more"[..], b"MZ", b""] {
-        assert!(matches!(put(other, TEXT), InvitationError::Executable(_)));
+        assert!(matches!(put(other, TEXT), CarryError::Executable(_)));
     }
 }
 
@@ -110,7 +145,7 @@ fn a_later_format_is_told_from_damage() {
     let at = whole.len() - 16 - 32 - 4;
     whole[at] = 2;
     let error = find(&whole, sha256).unwrap_err();
-    assert_eq!(error, InvitationError::Format(2));
+    assert_eq!(error, CarryError::Format(2));
     assert!(error.to_string().contains("ask for a new invitation"), "{error}");
 }
 
@@ -128,10 +163,7 @@ fn lengths_that_lie_are_refused() {
             let digest = covered(if at == 32 { from } else { agent().len() });
             let digest_at = lying.len() - 48;
             lying[digest_at..digest_at + 32].copy_from_slice(&digest);
-            assert!(
-                matches!(find(&lying, sha256), Err(invitation::InvitationError::Damaged(_))),
-                "{at} {lie}"
-            );
+            assert!(matches!(find(&lying, sha256), Err(CarryError::Damaged(_))), "{at} {lie}");
         }
     }
 }
