@@ -88,7 +88,7 @@ pub fn register(layout: &Layout, display_name: &str, version: &str) -> io::Resul
         ("Comments", super::DESCRIPTION),
         ("DisplayIcon", &executable),
         ("InstallLocation", &layout.install_dir.display().to_string()),
-        ("UninstallString", &uninstall),
+        ("UninstallString", &format!("{uninstall} --dialog")),
         ("QuietUninstallString", &format!("{uninstall} --quiet")),
     ] {
         key.set_text(name, text)?;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
+
 use super::installed_apps;
 use super::scm::Scm;
 use crate::cli::UninstallArgs;
@@ -124,6 +126,7 @@ fn remove_executable(layout: &Layout) -> anyhow::Result<()> {
     use std::os::windows::process::CommandExt as _;
     std::process::Command::new(crate::platform::system_folder().join("cmd.exe"))
         .raw_arg(format!("/d /c \"{line}\""))
+        .creation_flags(CREATE_NO_WINDOW)
         .current_dir(crate::platform::system_folder())
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())

@@ -5,8 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only appended.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_fleet.sql"), include_str!("migrations/0002_attempts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_fleet.sql"),
+    include_str!("migrations/0002_attempts.sql"),
+    include_str!("migrations/0008_signer.sql"),
+];
 
 /// The schema version that this server writes.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
