@@ -38,6 +38,7 @@ impl Scope {
 enum Purpose {
     Host,
     Checks,
+    Signing,
     Fuzzing,
     Windows,
     Browser,
@@ -125,6 +126,13 @@ const NEEDS: &[Need] = &[
             let linter = output_of("cargo", &["clippy", "--version"])?;
             Some(format!("{formatter}, {linter}"))
         },
+    },
+    Need {
+        name: "Signing of executables",
+        purpose: Purpose::Signing,
+        packages: &["osslsigncode", "openssl"],
+        otherwise: "install osslsigncode and openssl; the tests sign executables with them",
+        find: || programs(&["osslsigncode", "openssl"]),
     },
     Need {
         name: "C compiler and cmake",
@@ -217,6 +225,7 @@ impl Need {
         match self.purpose {
             Purpose::Host => true,
             Purpose::Checks => scope.checks,
+            Purpose::Signing => scope.checks && cfg!(target_os = "linux"),
             // The targets are the same code on every system, and run where libFuzzer is at home.
             Purpose::Fuzzing => scope.fuzzing && !workspace::ON_WINDOWS,
             // A Windows machine is its own Wine.

@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::enrolment::{self, EnrolError, Terms};
 use crate::layout::{DEFAULT_SERVICE, Layout};
 use crate::run::{Mode, RunOptions, run};
-use crate::{logging, service, update};
+use crate::{desktop, first_install, logging, service, update};
 
 /// The agent of kenny.
 ///
@@ -154,6 +154,12 @@ pub struct InstallArgs {
     /// often this PC is installed again, until another one is given here.
     #[arg(long, value_name = "FILE")]
     pub trust_root: Option<PathBuf>,
+    /// Also where ordinary accounts can replace it, although it runs as SYSTEM.
+    #[arg(long, requires = "in_place")]
+    pub yes_i_know: bool,
+    /// Say in a message how it went: a double click began it.
+    #[arg(long, hide = true)]
+    pub dialog: bool,
 }
 
 /// Arguments of `uninstall`.
@@ -165,6 +171,12 @@ pub struct UninstallArgs {
     /// Remove config, state and logs too.
     #[arg(long)]
     pub purge: bool,
+    /// Say nothing; Windows asks for an administrator where that is needed.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Say in a message what went wrong: Installed apps began it.
+    #[arg(long, hide = true, conflicts_with = "quiet")]
+    pub dialog: bool,
 }
 
 /// Arguments of `preflight`.
@@ -294,6 +306,7 @@ pub fn print(text: &str) {
 /// Carries out what the command line says.
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
+        None if is_double_click(&cli.run) => first_install::open(),
         None => foreground(&cli.run),
         Some(Command::Run(args)) => foreground(&args),
         Some(Command::Install(args)) => {
@@ -389,6 +402,20 @@ fn preflight(args: &PreflightArgs) -> ExitCode {
         print(&said.in_words());
     }
     ExitCode::from(said.exit_code())
+}
+
+/// True where nothing was said and Explorer started this. An agent that has its config beside it runs.
+fn is_double_click(args: &RunArgs) -> bool {
+    if !desktop::started_by_double_click()
+        || std::env::args_os().len() > 1
+        || args.identity.is_given()
+    {
+        return false;
+    }
+    let layout = std::env::current_exe()
+        .map_err(anyhow::Error::from)
+        .and_then(|own| Layout::new(DEFAULT_SERVICE, own));
+    layout.is_ok_and(|layout| !layout.config_file.exists())
 }
 
 fn foreground(args: &RunArgs) -> ExitCode {

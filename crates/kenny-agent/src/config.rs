@@ -360,11 +360,8 @@ fn invalid(path: &Path, key: &str, problem: String) -> ConfigError {
 fn write(path: &Path, document: &impl Serialize) -> Result<(), ConfigError> {
     let write = || -> io::Result<()> {
         let beside = path.with_extension("json.new");
-        let mut file = fs_err::File::create(&beside)?;
-        if let Ok(before) = fs_err::metadata(path) {
-            // The file holds a secret: whoever could not read it before cannot afterwards.
-            file.set_permissions(before.permissions())?;
-        }
+        // The file holds a secret.
+        let mut file = crate::protect::create_private(&beside)?;
         file.write_all(&serde_json::to_vec_pretty(document).map_err(io::Error::other)?)?;
         file.write_all(b"\n")?;
         file.sync_all()?;

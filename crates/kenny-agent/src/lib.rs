@@ -1,14 +1,18 @@
 //! The agent of kenny. `main.rs` is wiring; everything it wires is here, so that tests and rigs can use it.
 
+pub mod carried;
 pub mod cli;
 pub mod config;
+pub mod desktop;
 mod dispatch;
 pub mod enrolment;
+pub mod first_install;
 pub mod identity;
 pub mod layout;
 pub mod logging;
 mod output;
 pub mod platform;
+pub mod protect;
 pub mod run;
 pub mod service;
 pub mod state;

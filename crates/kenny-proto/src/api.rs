@@ -404,6 +404,20 @@ pub struct Release {
     /// When it was added.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub added_at: Timestamp,
+    /// Who signed it, where it carries an Authenticode signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<ReleaseSigner>,
+}
+
+/// Who an executable says that it was signed by. It is read, not checked by the server: Windows checks signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReleaseSigner {
+    /// The common name in the certificate's subject.
+    pub common_name: String,
+    /// The SHA-256 of the certificate (DER).
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub certificate_sha256: Sha256Digest,
 }
 
 /// `POST /releases` (the body is the executable).

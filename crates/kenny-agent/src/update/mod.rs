@@ -35,7 +35,7 @@ use serde::Serialize;
 use crate::layout::Layout;
 
 pub use driver::{AfterReply, Driver};
-pub use files::{Verified, copy as copy_file, sha256_of_file, verify};
+pub use files::{Verified, copy as copy_file, sha256_of, sha256_of_file, verify, write_program};
 pub use journal::JournalFile;
 pub use preflight::Said;
 pub use rollback::roll_back;
@@ -81,7 +81,7 @@ pub fn kept(layout: &Layout) -> Option<Kept> {
     let path = places::Places::new(layout.clone()).path(File::Previous)?;
     let bytes = fs_err::read(path).ok()?;
     let facts = image::read_facts(&bytes).ok()?;
-    let sha256 = files::sha256_of(&bytes).to_string();
+    let sha256 = sha256_of(&bytes).to_string();
     Some(Kept { version: facts.version.to_string(), sha256 })
 }
 

@@ -387,6 +387,9 @@ impl OpsError {
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
             Self::Receive(error) => match error {
                 ReceiveError::NotAnAgent(_) => ("not_an_agent", 422, "Not an agent"),
+                ReceiveError::CarriesInvitation => {
+                    ("carries_invitation", 422, "It carries an invitation")
+                }
                 ReceiveError::TooLarge => ("too_large", 413, "Too large"),
                 ReceiveError::DiskFull => ("disk_full", 507, "The server's disk is full"),
                 ReceiveError::Interrupted(_) => ("interrupted", 400, "The upload ended early"),

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use kenny_proto::api::{Event, Release, TelemetryView};
+use kenny_proto::api::{Event, Release, ReleaseSigner, TelemetryView};
 use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -166,8 +166,14 @@ pub fn telemetry(connection: &Connection, id: &AgentId) -> rusqlite::Result<Opti
 /// Every artifact of every release.
 pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
     connection
-        .prepare("SELECT version, os, arch, sha256, size_bytes, added_at FROM releases")?
+        .prepare(
+            "SELECT version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256 FROM releases",
+        )?
         .query_map([], |row| {
+            let signer_name: Option<String> = row.get(6)?;
+            let signer = signer_name.map(|common_name| {
+                Ok::<_, rusqlite::Error>(ReleaseSigner { common_name, certificate_sha256: parsed(row, 7)? })
+            });
             Ok(Release {
                 version: row.get(0)?,
                 os: parsed(row, 1)?,
@@ -175,6 +181,7 @@ pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
                 sha256: parsed(row, 3)?,
                 size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
                 added_at: parsed(row, 5)?,
+                signer: signer.transpose()?,
             })
         })?
         .collect()
@@ -183,14 +190,17 @@ pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
 /// Adds an artifact. Another one for the same version and platform violates the primary key.
 pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO releases (version, os, arch, sha256, size_bytes, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO releases (version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             release.version,
             release.os.as_str(),
             release.arch.as_str(),
             release.sha256.to_string(),
             i64::try_from(release.size_bytes).unwrap_or(i64::MAX),
-            release.added_at.to_string()
+            release.added_at.to_string(),
+            release.signer.as_ref().map(|signer| &signer.common_name),
+            release.signer.as_ref().map(|signer| signer.certificate_sha256.to_string()),
         ],
     )?;
     Ok(())

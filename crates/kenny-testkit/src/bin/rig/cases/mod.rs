@@ -2,6 +2,7 @@
 
 mod failures;
 mod faults;
+mod first_install;
 mod identity;
 mod lifecycle;
 mod operators;
@@ -78,6 +79,8 @@ pub const ALL: &[Case] = cases![
     identity::an_invitation_that_is_of_no_use_changes_nothing,
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
+    first_install::installed_apps_names_the_version_and_removes_everything,
+    first_install::ordinary_accounts_write_to_nothing,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
     lifecycle::installing_again_keeps_identity_and_config,
