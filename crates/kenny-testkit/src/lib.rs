@@ -12,7 +12,9 @@ pub mod machine;
 pub mod poll;
 pub mod process;
 pub mod raw;
+pub mod repository;
 pub mod server;
+pub mod signing;
 
 pub use client::Client;
 pub use faults::{Fault, Faults};
@@ -20,4 +22,5 @@ pub use foreground::Foreground;
 pub use machine::Machine;
 pub use poll::eventually;
 pub use raw::Peer;
+pub use repository::{Answer, Metadata};
 pub use server::Server;

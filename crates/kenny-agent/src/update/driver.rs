@@ -31,6 +31,7 @@ use super::reporter::{self, ToServer};
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::run::Mode;
+use crate::trust::Trust;
 use crate::tunnel::Outbox;
 
 pub use slot::AfterReply;
@@ -51,6 +52,7 @@ struct Shared {
     mode: Mode,
     outbox: Outbox,
     stop: watch::Receiver<bool>,
+    trust: Trust,
     journal: JournalFile,
     running_sha256: OnceCell<Sha256Digest>,
     /// True once the agent's start has made up its mind about an update that was open.
@@ -100,12 +102,14 @@ impl Driver {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let journal = JournalFile::new(&layout.journal_file);
+        let trust = Trust::new(&layout, Some(config.clone()));
         let shared = Shared {
             layout,
             config,
             mode,
             outbox,
             stop,
+            trust,
             journal,
             running_sha256: OnceCell::new(),
             settled: watch::Sender::new(mode != Mode::Service),
@@ -114,6 +118,11 @@ impl Driver {
             following: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Who has the say over what this agent updates to.
+    pub fn trust(&self) -> Trust {
+        self.shared.trust.clone()
     }
 
     /// Digest of the executable that runs: of the file as it was at the start.
@@ -321,6 +330,7 @@ impl Driver {
         let life = Life::of_agent(Handle::current(), stop.clone());
         let listener = Box::new(ToServer(outbox.clone()));
         Pc::new(layout.clone(), Some(config.clone()), life, listener, Role::Agent)
+            .with_trust(self.trust())
     }
 }
 

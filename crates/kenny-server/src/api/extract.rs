@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -22,24 +23,27 @@ impl FromRequestParts<Arc<App>> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let from = app.client(&parts.extensions, &parts.headers);
-        let operator = Self::authorise(app, bearer(&parts.headers), Face::Rest, from)
-            .map_err(|error| stranger(app, Face::Rest, from, error))?;
+        let operator =
+            Self::authorise(app, bearer(&parts.headers), Face::Rest, from).map_err(|error| {
+                match stranger(app, Face::Rest, from, &error) {
+                    Some(wait) => limits::too_many(wait),
+                    None => ApiProblem::from(error).into_response(),
+                }
+            })?;
         limits::prove(&parts.extensions);
         Ok(operator)
     }
 }
 
-/// What somebody hears who is not let in. Credentials that are none are recorded and counted; who brings none at all has
-/// only lost the way.
-pub fn stranger(app: &App, face: Face, from: Option<IpAddr>, error: OpsError) -> Response {
-    if !matches!(error, OpsError::NoToken) {
-        let who = Who::stranger(face.as_str(), from);
-        app.audit.denied(who, "authorise", Subject::default(), &error.to_string());
-        if let Some(wait) = app.bounds.failed(from) {
-            return limits::too_many(wait);
-        }
+/// Somebody came with credentials that are none: that is recorded and counted. The time is how long its address has to
+/// wait, where it was wrong too often. Who brings no credentials at all has only lost the way.
+pub fn stranger(app: &App, face: Face, from: Option<IpAddr>, error: &OpsError) -> Option<Duration> {
+    if matches!(error, OpsError::NoToken) {
+        return None;
     }
-    ApiProblem::from(error).into_response()
+    let who = Who::stranger(face.as_str(), from);
+    app.audit.denied(who, "authorise", Subject::default(), &error.to_string());
+    app.bounds.failed(from)
 }
 
 /// The token of `Authorization: Bearer`.

@@ -10,11 +10,13 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use jiff::Timestamp;
 use kenny_proto::api::Health;
 
 use super::problem::ApiProblem;
 use crate::app::App;
 use crate::audit::Subject;
+use crate::metrics::RoleLabel;
 use crate::ops::{Action, Operator};
 use crate::store::StoreError;
 
@@ -73,6 +75,10 @@ async fn metrics(State(app): State<Arc<App>>, mut parts: Parts) -> Result<Respon
     let (held, unknown) = app.fleet.troubles();
     app.metrics.agents_held.set(held);
     app.metrics.updates_unknown.set(unknown);
+    for role in app.trust.status(Timestamp::now()).roles {
+        let gauge = app.metrics.trust_expires.get_or_create_owned(&RoleLabel { role: role.role });
+        gauge.set(role.expires.as_second());
+    }
     let text = app.metrics.encode();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())

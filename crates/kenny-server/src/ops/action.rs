@@ -42,12 +42,74 @@ pub enum Action {
     ReadMetrics,
     /// Reads the audit log.
     ReadAudit,
+    /// Sees what the server is.
+    ShowServer,
+    /// Sees every account.
+    ListAccounts,
+    /// Sees one account.
+    ShowAccount,
+    /// Makes an account.
+    CreateAccount,
+    /// Changes what an account may do.
+    ChangeAccount,
+    /// Gives an account a new password.
+    ResetAccount,
+    /// Removes an account.
+    RemoveAccount,
+    /// Sees the own account.
+    ShowMe,
+    /// Sets the own password.
+    SetPassword,
+    /// Makes the secret of an own second factor.
+    BeginTotp,
+    /// Has the own second factor count.
+    ConfirmTotp,
+    /// Ends the own second factor.
+    EndTotp,
+    /// Makes own recovery codes anew.
+    MakeRecoveryCodes,
+    /// Sees the own tokens.
+    ListTokens,
+    /// Sees the tokens of another account.
+    ListOthersTokens,
+    /// Makes a token of the own account, which may do no more than the request.
+    CreateToken,
+    /// Revokes an own token; owners any.
+    RevokeToken,
+    /// Sees the own signed-in browsers.
+    ListSessions,
+    /// Signs an own browser out.
+    EndSession,
+    /// Sees the programs that act for the own account.
+    ListPrograms,
+    /// Lets a program act for the own account, within its role.
+    ApproveProgram,
+    /// Ends what a program may do for the own account.
+    EndProgram,
+    /// Invites a PC.
+    InviteAgent,
+    /// Sees open invitations.
+    ListInvitations,
+    /// Withdraws an invitation.
+    WithdrawInvitation,
+    /// Sees how trust stands.
+    ShowTrust,
+    /// Reads what offline keys signed.
+    ReadTrustMetadata,
+    /// Fetches a signed executable.
+    FetchTarget,
+    /// Sends the executable of a target.
+    TakeTargetArtifact,
+    /// Publishes what offline keys signed.
+    PublishTrust,
+    /// Makes the server's next key.
+    MakeOnlineKey,
 }
 
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 49] = [
         Self::ListAgents,
         Self::ShowAgent,
         Self::CreateAgent,
@@ -66,6 +128,37 @@ impl Action {
         Self::FollowEvents,
         Self::ReadMetrics,
         Self::ReadAudit,
+        Self::ShowServer,
+        Self::ListAccounts,
+        Self::ShowAccount,
+        Self::CreateAccount,
+        Self::ChangeAccount,
+        Self::ResetAccount,
+        Self::RemoveAccount,
+        Self::ShowMe,
+        Self::SetPassword,
+        Self::BeginTotp,
+        Self::ConfirmTotp,
+        Self::EndTotp,
+        Self::MakeRecoveryCodes,
+        Self::ListTokens,
+        Self::ListOthersTokens,
+        Self::CreateToken,
+        Self::RevokeToken,
+        Self::ListSessions,
+        Self::EndSession,
+        Self::ListPrograms,
+        Self::ApproveProgram,
+        Self::EndProgram,
+        Self::InviteAgent,
+        Self::ListInvitations,
+        Self::WithdrawInvitation,
+        Self::ShowTrust,
+        Self::ReadTrustMetadata,
+        Self::FetchTarget,
+        Self::TakeTargetArtifact,
+        Self::PublishTrust,
+        Self::MakeOnlineKey,
     ];
 
     /// Calling this tool.
@@ -96,6 +189,37 @@ impl Action {
             Self::FollowEvents => "event.follow",
             Self::ReadMetrics => "metrics.read",
             Self::ReadAudit => "audit.read",
+            Self::ShowServer => "server.show",
+            Self::ListAccounts => "account.list",
+            Self::ShowAccount => "account.show",
+            Self::CreateAccount => "account.create",
+            Self::ChangeAccount => "account.change",
+            Self::ResetAccount => "account.reset",
+            Self::RemoveAccount => "account.remove",
+            Self::ShowMe => "account.me",
+            Self::SetPassword => "account.password",
+            Self::BeginTotp => "account.totp_begin",
+            Self::ConfirmTotp => "account.totp_on",
+            Self::EndTotp => "account.totp_off",
+            Self::MakeRecoveryCodes => "account.recovery_codes",
+            Self::ListTokens => "token.list",
+            Self::ListOthersTokens => "token.list_others",
+            Self::CreateToken => "token.create",
+            Self::RevokeToken => "token.revoke",
+            Self::ListSessions => "session.list",
+            Self::EndSession => "session.end",
+            Self::ListPrograms => "program.list",
+            Self::ApproveProgram => "program.approve",
+            Self::EndProgram => "program.end",
+            Self::InviteAgent => "agent.invite",
+            Self::ListInvitations => "agent.invitations",
+            Self::WithdrawInvitation => "agent.withdraw_invitation",
+            Self::ShowTrust => "trust.status",
+            Self::ReadTrustMetadata => "trust.metadata",
+            Self::FetchTarget => "trust.target",
+            Self::TakeTargetArtifact => "trust.artifact",
+            Self::PublishTrust => "trust.publish",
+            Self::MakeOnlineKey => "trust.online_key",
         }
     }
 
@@ -110,7 +234,26 @@ impl Action {
             | Self::CollectTelemetry
             | Self::ListReleases
             | Self::FollowEvents
-            | Self::ReadMetrics => Role::Viewer,
+            | Self::ReadMetrics
+            | Self::ShowServer
+            | Self::ShowMe
+            | Self::SetPassword
+            | Self::BeginTotp
+            | Self::ConfirmTotp
+            | Self::EndTotp
+            | Self::MakeRecoveryCodes
+            | Self::ListTokens
+            | Self::CreateToken
+            | Self::RevokeToken
+            | Self::ListSessions
+            | Self::EndSession
+            | Self::ListPrograms
+            | Self::ApproveProgram
+            | Self::EndProgram
+            | Self::ListInvitations
+            | Self::ShowTrust
+            | Self::ReadTrustMetadata
+            | Self::FetchTarget => Role::Viewer,
             Self::CreateAgent
             | Self::RemoveAgent
             | Self::RequestUpdate
@@ -118,9 +261,21 @@ impl Action {
             | Self::ClearHold
             | Self::RollBack
             | Self::CallTool
-            | Self::AddRelease => Role::Operator,
+            | Self::AddRelease
+            | Self::InviteAgent
+            | Self::WithdrawInvitation => Role::Operator,
             // It names accounts and addresses, and what was done on whose PC.
-            Self::ReadAudit => Role::Owner,
+            Self::ReadAudit
+            | Self::ListAccounts
+            | Self::ShowAccount
+            | Self::CreateAccount
+            | Self::ChangeAccount
+            | Self::ResetAccount
+            | Self::RemoveAccount
+            | Self::ListOthersTokens
+            | Self::TakeTargetArtifact
+            | Self::PublishTrust
+            | Self::MakeOnlineKey => Role::Owner,
         }
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::{Action, Operator, OpsError};
 use crate::app::App;
-use crate::audit::{Call, Entry, Facts, Subject, Who};
+use crate::audit::{Call, Entry, Facts, Subject, Who, append};
 use crate::fleet::AgentEntry;
 use crate::store::StoreError;
 
@@ -33,8 +33,11 @@ impl Operator {
         if self.role() >= action.needs() {
             return Ok(Permit { operator: self, action, subject });
         }
-        let error =
-            OpsError::Forbidden { action: action.name(), role: self.role(), needs: action.needs() };
+        let error = OpsError::RoleNeeded {
+            needed: action.needs(),
+            role: self.role(),
+            account: self.account().to_owned(),
+        };
         app.audit.denied(self.who(), action.name(), subject, &error.to_string());
         Err(error)
     }
@@ -55,6 +58,11 @@ impl Permit<'_> {
         app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
     }
 
+    /// Whose it is.
+    pub fn account(&self) -> &str {
+        self.operator.account()
+    }
+
     /// Through which face, for logs.
     pub const fn face(&self) -> &'static str {
         self.operator.face().as_str()
@@ -69,6 +77,27 @@ impl Permit<'_> {
         app.audit.change(self.entry(AuditOutcome::Done).with(facts), work).await
     }
 
+    /// The row of a change that is made, for whoever makes it in a transaction of its own.
+    pub fn row(&self, facts: Facts) -> Entry {
+        self.entry(AuditOutcome::Done).with(facts)
+    }
+
+    /// A change that may refuse (the inner error), with its row where it did not.
+    pub fn recorded<T, E>(
+        &self,
+        facts: Facts,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static,
+    ) -> impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static {
+        let row = self.row(facts);
+        move |connection: &Connection| {
+            let made = work(connection)?;
+            if made.is_ok() {
+                append(connection, &row)?;
+            }
+            Ok(made)
+        }
+    }
+
     /// Carries a changing action out, and writes down where the server refused it.
     pub async fn carry_out<T>(
         &self,
@@ -77,7 +106,7 @@ impl Permit<'_> {
     ) -> Result<T, OpsError> {
         let result = action.await;
         match &result {
-            Ok(_) | Err(OpsError::Store(_) | OpsError::Forbidden { .. }) => {}
+            Ok(_) | Err(OpsError::Store(_) | OpsError::RoleNeeded { .. }) => {}
             Err(error) => self.refused(app, error).await,
         }
         result

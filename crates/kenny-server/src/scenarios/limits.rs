@@ -22,7 +22,7 @@ async fn said(mut socket: TcpStream) -> String {
 
 async fn until_unproven(rig: &Rig, wanted: usize) {
     within(async {
-        while rig.app.door.unproven().0 != wanted {
+        while rig.app.doorkeeper.unproven().0 != wanted {
             tokio::task::yield_now().await;
         }
     })

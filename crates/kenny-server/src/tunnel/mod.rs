@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for the database, and nothing that belongs to one connection touches another.
 
+mod challenge;
 mod connection;
 mod handshake;
 mod probe;
@@ -22,7 +23,7 @@ use crate::api::problem::problem;
 use crate::app::App;
 use crate::limits::{self, Slot, Waiting};
 
-pub use probe::{PROBE_PATH, probe};
+pub use probe::{ProbeNonces, probe};
 pub use session::{CallError, Outcome, Session};
 pub use sweeper::run as run_sweeper;
 

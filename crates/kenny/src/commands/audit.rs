@@ -1,7 +1,6 @@
 //! `kenny audit`: who did what. The chain is checked here, so that the server's word is not needed for it.
 
 use std::io::BufRead as _;
-use std::path::Path;
 
 use aws_lc_rs::digest;
 use kenny_core::audit::AuditChain;
@@ -75,9 +74,10 @@ pub async fn verify(
 }
 
 /// `kenny audit verify --file`, of an export.
-pub fn verify_file(output: Output, args: AuditVerifyArgs, file: &Path) -> Result<(), CliError> {
+pub fn verify_file(output: Output, args: AuditVerifyArgs) -> Result<(), CliError> {
+    let file = args.file.unwrap_or_default();
     let mut chain = AuditChain::new(sha256, args.anchor);
-    let lines = std::io::BufReader::new(fs_err::File::open(file).map_err(CliError::File)?).lines();
+    let lines = std::io::BufReader::new(fs_err::File::open(&file).map_err(CliError::File)?).lines();
     for (number, line) in lines.enumerate() {
         let line = line.map_err(CliError::File)?;
         let row: AuditRow = serde_json::from_str(&line).map_err(|error| {
