@@ -12,6 +12,7 @@ mod agents;
 mod arguments;
 mod enumeration;
 mod fuzz;
+mod interop;
 mod mutants;
 mod process;
 mod rig;
@@ -36,9 +37,10 @@ cargo xtask COMMAND
   live [--native] [--updates N] [--rounds N] [--jobs N] [CASE...]
                         the live suite alone (--native: on this Windows machine itself); `kills` is the kill matrix
   enumerate             every interruption of every story of an update, in memory: prints what was tried
+  interop               python-tuf, in an environment of its own, takes a target from the real server
   mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
   fuzz [--seconds N] [TARGET...]
-                        the fuzz targets (frames, image, journal), 60 s each
+                        the fuzz targets (frames, image, invitation, journal), 60 s each
   fuzz TARGET --input FILE
                         one input once, with all that the target says
   fuzz --keep [TARGET...]
@@ -73,6 +75,7 @@ fn run() -> Result<()> {
         Some("live") => rig::live(arguments),
         Some("fuzz") => fuzz::command(arguments),
         Some("enumerate") => enumeration::command(arguments),
+        Some("interop") => interop::command(arguments),
         Some("mutants") => mutants::command(arguments),
         Some("bench") => rig::bench(arguments),
         Some("demo") => rig::demo(arguments),

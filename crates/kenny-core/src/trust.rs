@@ -2,7 +2,10 @@
 //!
 //! Whether a target was signed is decided before, by the verification of the metadata; this is about what was signed.
 
-use kenny_proto::trust::{TargetCustom, TargetName, TargetNameError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kenny_proto::trust::{Expiry, TargetCustom, TargetName, TargetNameError};
 use kenny_proto::{Arch, Os};
 use semver::{Version, VersionReq};
 use serde_json::Value;
@@ -155,9 +158,32 @@ fn meets(version: &Version, requirement: &VersionReq) -> bool {
         || requirement.matches(&Version::new(version.major, version.minor, version.patch))
 }
 
+/// When the operator is to sign anew: a month leaves time to get to a key that lies in another house.
+pub const OFFLINE_NEAR: Duration = Duration::from_hours(30 * 24);
+
+/// How far away the end of some metadata is. From `near` before it on, somebody should do something about it.
+pub fn expiry(expires: Timestamp, near: Duration, now: Timestamp) -> Expiry {
+    if expires <= now {
+        Expiry::Past
+    } else if expires.duration_since(now).unsigned_abs() <= near {
+        Expiry::Near
+    } else {
+        Expiry::Far
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_is_past_near_or_far() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let near = Duration::from_secs(100);
+        let look = |now| expiry(at(1000), near, at(now));
+        assert_eq!((look(899), look(900)), (Expiry::Far, Expiry::Near));
+        assert_eq!((look(999), look(1000)), (Expiry::Near, Expiry::Past));
+    }
 
     fn custom(text: &str) -> TargetCustom {
         serde_json::from_str(text).unwrap()

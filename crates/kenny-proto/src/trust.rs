@@ -6,10 +6,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
-use crate::{Arch, Os};
+use crate::api::Release;
+use crate::{Arch, Os, Sha256Digest};
 
 /// Where a server serves the metadata: `N.root.json`, `timestamp.json`, `N.snapshot.json`, `N.targets.json`.
 pub const METADATA_PATH: &str = "/tuf/metadata/";
@@ -108,6 +110,120 @@ impl FromStr for TargetName {
         }
         Self::read(text).ok_or_else(refused)
     }
+}
+
+/// `GET /trust`: by whose keys releases are authorised, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TrustStatus {
+    /// Whether releases are signed by keys that the server does not have.
+    pub mode: TrustMode,
+    /// The key with which this server signs snapshot and timestamp; a root has to name it.
+    pub online_key: OnlineKey,
+    /// The key that takes its place once a root names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_online_key: Option<OnlineKey>,
+    /// The four roles; none in the mode `hash_only`.
+    pub roles: Vec<TrustRole>,
+    /// What is signed, by name.
+    pub targets: Vec<SignedTarget>,
+}
+
+/// What makes an executable one that agents take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TrustMode {
+    /// The server's word: whoever has the server decides what agents run.
+    HashOnly,
+    /// The signatures of offline keys.
+    Signed,
+}
+
+/// The public half of a server's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OnlineKey {
+    /// The key's id in metadata, hexadecimal.
+    pub key_id: String,
+    /// The Ed25519 public key, 64 hexadecimal digits.
+    pub public: String,
+}
+
+/// One role of the metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TrustRole {
+    /// `root`, `targets`, `snapshot` or `timestamp`.
+    pub role: String,
+    /// The version of its metadata.
+    pub version: u64,
+    /// Until when clients take it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub expires: Timestamp,
+    /// How far away that is.
+    pub expiry: Expiry,
+    /// How many of its keys have to sign.
+    pub threshold: u64,
+    /// Its keys, by id.
+    pub key_ids: Vec<String>,
+}
+
+/// How far away the end of a role's metadata is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// Far.
+    Far,
+    /// So near that somebody should sign anew.
+    Near,
+    /// Past: agents that pin the root refuse updates. What runs goes on running.
+    Past,
+}
+
+/// One target of the signed metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignedTarget {
+    /// Its name.
+    pub name: String,
+    /// Its digest.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub sha256: Sha256Digest,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Which versions may go to it; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Agents that run something newer may go down to it.
+    pub rollback_to: bool,
+}
+
+/// `POST /trust/metadata`: what offline keys signed, each document as the text that was signed. It is taken as a whole or
+/// not at all. `GET /trust/metadata` answers the same of what is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    /// Root metadata, oldest first; versions that the server has already are passed over.
+    #[serde(default)]
+    pub roots: Vec<String>,
+    /// Targets metadata. Every artifact that it names has to be there (`PUT /trust/artifacts/{sha256}`).
+    #[serde(default)]
+    pub targets: Option<String>,
+}
+
+/// What `POST /trust/metadata` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Published {
+    /// The version of the root now.
+    pub root_version: u64,
+    /// The version of the targets now.
+    pub targets_version: u64,
+    /// What can be sent to agents now and could not before.
+    pub added: Vec<Release>,
 }
 
 #[cfg(test)]

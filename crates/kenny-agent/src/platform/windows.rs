@@ -110,7 +110,8 @@ pub fn os_version() -> String {
     }
 }
 
-fn registry_text(key: &str, name: &str) -> Option<String> {
+/// A text of the registry, below `HKEY_LOCAL_MACHINE`.
+pub fn registry_text(key: &str, name: &str) -> Option<String> {
     let (key, name) = (wide(key), wide(name));
     let mut buffer = [0_u16; 256];
     let mut bytes = u32::try_from(size_of_val(&buffer)).ok()?;

@@ -53,10 +53,18 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
     Ok(digest)
 }
 
+/// Writes a program by way of a file beside the target, flushed before it gets its name.
+pub fn write_program(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("exe.new");
+    fs::write(&beside, content)?;
+    flush(&beside)?;
+    replace(&beside, path)
+}
+
 /// Copies bytes into a file, which is on the disk only once it was flushed. Returns the digest of what was copied.
 pub fn copy_bytes(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
     let mut source = File::open(from)?;
-    let mut target = File::create(to)?;
+    let mut target = crate::protect::create_as_private_as(&source, to)?;
     let mut context = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; BUFFER];
     loop {

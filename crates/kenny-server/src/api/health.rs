@@ -9,11 +9,13 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use jiff::Timestamp;
 use kenny_proto::api::Health;
 
 use super::extract::{bearer, peer};
 use super::problem::ApiProblem;
 use crate::app::App;
+use crate::metrics::RoleLabel;
 use crate::ops::{Face, Operator};
 
 /// A database that takes longer is not ready: load balancers give up at about this time.
@@ -58,6 +60,10 @@ async fn metrics(
     let (held, unknown) = app.fleet.troubles();
     app.metrics.agents_held.set(held);
     app.metrics.updates_unknown.set(unknown);
+    for role in app.trust.status(Timestamp::now()).roles {
+        let gauge = app.metrics.trust_expires.get_or_create_owned(&RoleLabel { role: role.role });
+        gauge.set(role.expires.as_second());
+    }
     let text = app.metrics.encode();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, kind)], text).into_response())

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
 use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
-use kenny_proto::{Arch, Os};
+use kenny_proto::{Arch, Os, Sha256Digest};
 use semver::Version;
 
 use super::{Operator, OpsError};
@@ -16,6 +16,7 @@ use crate::events::kind;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::rows;
+use crate::trust::Target;
 
 /// Every release, in memory: the reconciler asks while the database may not answer.
 pub struct Releases {
@@ -65,6 +66,24 @@ impl Releases {
             };
             OpsError::NoSuchRelease(missing(&wanted, Some(&platform), &list))
         })
+    }
+
+    /// What an invited PC installs: the newest agent for Windows, a finished version before one that is not, and the one
+    /// that runs on every processor before others.
+    pub fn for_setup(&self) -> Option<Release> {
+        let mut list = self.list();
+        list.retain(|release| release.os == Os::Windows);
+        list.into_iter().max_by_key(|release| {
+            let version = Version::parse(&release.version).ok();
+            let is_finished = version.as_ref().is_some_and(|version| version.pre.is_empty());
+            (is_finished, version, release.arch == Arch::X86_64)
+        })
+    }
+
+    /// The artifact for Windows that has this digest.
+    pub fn windows_by_digest(&self, sha256: Sha256Digest) -> Option<Release> {
+        let list = self.list();
+        list.into_iter().find(|release| release.os == Os::Windows && release.sha256 == sha256)
     }
 
     /// Whether there is an artifact of the version for any platform.
@@ -118,6 +137,7 @@ where
         sha256: received.sha256,
         size_bytes: received.size_bytes,
         added_at: Timestamp::now(),
+        signer: received.signer.clone(),
     };
     let _adding = app.releases.adding.lock().await;
     let there = app.releases.list().into_iter().find(|there| {
@@ -134,7 +154,8 @@ where
         Some(there) => {
             // Published again, in case the file was lost from the data folder.
             received.publish().await?;
-            return Ok(ReleaseAdded { release: there, created: false });
+            let warning = unsigned(app, &there);
+            return Ok(ReleaseAdded { release: there, created: false, warning });
         }
         None => {}
     }
@@ -142,6 +163,13 @@ where
     received.publish().await?;
     let row = release.clone();
     app.store.run(move |connection| rows::insert_release(connection, &row)).await?;
+    added(app, &release);
+    let warning = unsigned(app, &release);
+    Ok(ReleaseAdded { release, created: true, warning })
+}
+
+/// Takes a release into the list that the database has by now, and tells it.
+fn added(app: &App, release: &Release) {
     app.releases.list.write().unwrap_or_else(PoisonError::into_inner).push(release.clone());
     tracing::info!(
         version = %release.version, os = %release.os, arch = %release.arch, sha256 = %release.sha256,
@@ -150,13 +178,64 @@ where
     let summary =
         format!("release {} for {} {} was added", release.version, release.os, release.arch);
     app.events.publish(kind::RELEASE_ADDED, None, summary);
-    Ok(ReleaseAdded { release, created: true })
+}
+
+/// What to say of a release that no offline key signed, on a server that has signed ones.
+fn unsigned(app: &App, release: &Release) -> Option<String> {
+    let Release { version, os, arch, .. } = release;
+    let is_signed = app.trust.targets().iter().any(|target| target.sha256 == release.sha256);
+    (app.trust.is_signed() && !is_signed).then(|| {
+        format!(
+            "{version} for {os} {arch} is not signed: agents that pin the root refuse it. Sign it with `kenny release sign` \
+             and send it with `kenny release publish`"
+        )
+    })
+}
+
+/// The releases that signed targets make and that are not there yet, under the lock in which they stay missing.
+pub(super) async fn missing_of<'app>(
+    app: &'app App,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<(tokio::sync::MutexGuard<'app, ()>, Vec<Release>), OpsError> {
+    let adding = app.releases.adding.lock().await;
+    let list = app.releases.list();
+    let mut missing = Vec::new();
+    for target in targets {
+        let version = target.custom.version.to_string();
+        let (os, arch) = (target.custom.os, target.custom.arch);
+        let there = list
+            .iter()
+            .find(|there| (&there.version, there.os, there.arch) == (&version, os, arch));
+        match there {
+            Some(there) if there.sha256 != target.sha256 => {
+                let platform = format!("{os} {arch}");
+                return Err(OpsError::ReleaseExists { version, platform, there: there.sha256 });
+            }
+            Some(_) => {}
+            None => missing.push(Release {
+                version,
+                os,
+                arch,
+                sha256: target.sha256,
+                size_bytes: target.size_bytes,
+                added_at: now,
+            }),
+        }
+    }
+    Ok((adding, missing))
+}
+
+/// Lists releases that the database has by now.
+pub(super) fn published(app: &App, releases: &[Release]) {
+    for release in releases {
+        added(app, release);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kenny_proto::Sha256Digest;
 
     fn release(version: &str, os: Os, arch: Arch) -> Release {
         Release {
@@ -166,6 +245,7 @@ mod tests {
             sha256: Sha256Digest([1; 32]),
             size_bytes: 1,
             added_at: Timestamp::UNIX_EPOCH,
+            signer: None,
         }
     }
 
@@ -187,6 +267,20 @@ mod tests {
         assert_eq!(find(&[Arch::Aarch64, Arch::X86_64], None), Some(Arch::X86_64));
         assert_eq!(find(&[Arch::Aarch64], Some(Arch::X86_64)), None);
         assert_eq!(find(&[], None), None);
+    }
+
+    #[test]
+    fn an_invited_pc_gets_the_newest_finished_agent_for_windows() {
+        let windows = |version| release(version, Os::Windows, Arch::X86_64);
+        let setup = |list: Vec<Release>| {
+            releases(list).1.for_setup().map(|release| (release.version, release.arch))
+        };
+        assert_eq!(setup(vec![release("9.0.0", Os::Linux, Arch::X86_64)]), None);
+        let finished = setup(vec![windows("1.9.0"), windows("1.10.0"), windows("2.0.0-rc.1")]);
+        assert_eq!(finished, Some(("1.10.0".to_owned(), Arch::X86_64)));
+        assert_eq!(setup(vec![windows("2.0.0-rc.1")]).unwrap().0, "2.0.0-rc.1");
+        let both = [Arch::X86_64, Arch::Aarch64].map(|arch| release("1.0.0", Os::Windows, arch));
+        assert_eq!(setup(both.to_vec()).unwrap().1, Arch::X86_64);
     }
 
     #[test]

@@ -4,8 +4,13 @@
 //! anybody waiting for them. Reads take the same way, so they see every write that was sent before them.
 //! Nothing of the tunnel waits for this thread.
 
+pub mod account_rows;
+pub mod invitation_rows;
+pub mod oauth_rows;
 pub mod rows;
 mod schema;
+pub mod session_rows;
+pub mod trust_rows;
 pub mod update_rows;
 mod writer;
 
