@@ -293,7 +293,14 @@ impl InvitationArgs {
             config::parse_server(server).map_err(|problem| format!("--server: {problem}"))?;
         let agent_id = identity.agent_id.as_deref().ok_or_else(|| missing("agent-id"))?;
         let agent_id = agent_id.parse().map_err(|problem| format!("--agent-id: {problem}"))?;
-        Ok(Some(Terms { server, agent_id, code: code.clone(), server_key, ca: None }))
+        Ok(Some(Terms {
+            server,
+            agent_id,
+            code: code.clone(),
+            server_key,
+            ca: None,
+            tuf_root: None,
+        }))
     }
 }
 

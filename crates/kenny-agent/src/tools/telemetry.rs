@@ -45,7 +45,7 @@ struct Refused {
 
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
-const COLLECTORS: [(&str, Collector); 6] = [
+const COLLECTORS: [(&str, Collector); 7] = [
     ("host", host),
     ("uptime", uptime),
     ("memory", memory),

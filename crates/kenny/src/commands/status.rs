@@ -32,8 +32,7 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
     let releases = client.releases().await?.releases;
     let server_key = client.server().await?.server_key;
     let trust = client.trust().await?;
-    let status =
-        Status::new((client.address(), server_key), health, (&agents, &releases), trust);
+    let status = Status::new((client.address(), server_key), health, (&agents, &releases), trust);
     if output.json {
         output::document(&status)?;
     } else {
