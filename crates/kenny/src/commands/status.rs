@@ -111,7 +111,7 @@ impl<'a> Status<'a> {
                     .to_owned()
             }
             TrustMode::Signed => {
-                format!("by offline keys, {} targets", self.trust.targets.len())
+                format!("by offline keys; executables signed: {}", self.trust.targets.len())
             }
         }
     }
