@@ -1,13 +1,15 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use kenny_proto::{InvitationCode, PublicKey};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::config::{self, Config, ConfigError, UpdateConfig};
+use crate::config::{self, Config, ConfigError};
+use crate::enrolment::{self, EnrolError, Terms};
 use crate::layout::{DEFAULT_SERVICE, Layout};
 use crate::run::{Mode, RunOptions, run};
 use crate::{desktop, first_install, logging, service, update};
@@ -34,6 +36,8 @@ pub enum Command {
     Run(RunArgs),
     /// Install, or bring an installation up to date, as a Windows service, and start it.
     Install(InstallArgs),
+    /// Enrol this PC with an invitation, without installing a service: for an agent that runs in the foreground.
+    Enroll(EnrollArgs),
     /// Stop and remove the service and what install put there.
     Uninstall(UninstallArgs),
     /// What the service manager starts.
@@ -69,7 +73,7 @@ pub struct Identity {
     /// The agent's name at the server.
     #[arg(long, env = "KENNY_AGENT_ID")]
     pub agent_id: Option<String>,
-    /// The agent's secret.
+    /// The agent's secret, where the operator made the agent as `legacy`; others are invited.
     #[arg(long, env = "KENNY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Seconds between telemetry pushes [default: 900].
@@ -89,6 +93,34 @@ pub struct Identity {
     pub start_timeout_secs: Option<u64>,
 }
 
+/// An invitation: whole, or its parts.
+#[derive(Debug, Clone, Default, Args)]
+pub struct InvitationArgs {
+    /// The invitation of the server's operator: the file, or its text.
+    #[arg(long, value_name = "FILE|TEXT", conflicts_with_all = ["server", "agent_id", "token", "code", "server_key"])]
+    pub invitation: Option<String>,
+    /// The invitation's code, with --server, --agent-id and --server-key.
+    #[arg(long, value_name = "CODE", requires = "server_key", conflicts_with = "token")]
+    pub code: Option<InvitationCode>,
+    /// The server's key, as the invitation has it.
+    #[arg(long, value_name = "KEY", requires = "code")]
+    pub server_key: Option<PublicKey>,
+}
+
+/// Arguments of `enroll`.
+#[derive(Debug, Clone, Args)]
+pub struct EnrollArgs {
+    /// Who and where.
+    #[command(flatten)]
+    pub identity: Identity,
+    /// The invitation.
+    #[command(flatten)]
+    pub invitation: InvitationArgs,
+    /// The config file to write, instead of the one next to the executable; the key lies beside it.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RunArgs {
@@ -106,6 +138,9 @@ pub struct InstallArgs {
     /// Who and where; an installation that is there keeps what is not given.
     #[command(flatten)]
     pub identity: Identity,
+    /// The invitation, where this PC is to enrol.
+    #[command(flatten)]
+    pub invitation: InvitationArgs,
     /// The service's name.
     #[arg(long, default_value = DEFAULT_SERVICE)]
     pub service_name: String,
@@ -168,33 +203,61 @@ pub struct StatusArgs {
 }
 
 impl Identity {
-    fn is_given(&self) -> bool {
+    /// True where they say who this is.
+    pub fn is_given(&self) -> bool {
         self.server.is_some() || self.agent_id.is_some() || self.token.is_some()
     }
 
     /// The config that these flags make, over what was there before. The error is a sentence.
     pub fn over(&self, before: Option<Config>) -> Result<Config, String> {
-        let missing =
-            |flag: &str| format!("--{flag} is missing; server, agent id and token are needed");
+        let missing = |flag: &str| {
+            format!(
+                "--{flag} is missing; give --invitation, or for a legacy agent server, agent id and token"
+            )
+        };
         let server = self.server.as_deref().map(config::parse_server).transpose();
         let server = server.map_err(|problem| format!("--server: {problem}"))?;
         let agent_id = self.agent_id.as_deref().map(str::parse).transpose();
         let agent_id = agent_id.map_err(|problem| format!("--agent-id: {problem}"))?;
         let mut config = match before {
             Some(before) => before,
-            None => Config {
-                server: server.clone().ok_or_else(|| missing("server"))?,
-                agent_id: agent_id.clone().ok_or_else(|| missing("agent-id"))?,
-                token: self.token.clone().ok_or_else(|| missing("token"))?,
-                telemetry_interval_secs: 900,
-                ca_file: None,
-                log_level: "info".to_owned(),
-                update: UpdateConfig::default(),
-            },
+            None => Config::new(
+                server.clone().ok_or_else(|| missing("server"))?,
+                agent_id.clone().ok_or_else(|| missing("agent-id"))?,
+                Some(self.token.clone().ok_or_else(|| missing("token"))?),
+            ),
         };
+        let is_another = agent_id.as_ref().is_some_and(|id| *id != config.agent_id);
+        if config.identity.is_some() && (self.token.is_some() || is_another) {
+            return Err(
+                "this PC has enrolled with a key: another agent id, or a token, is not for it. Give a new --invitation, or \
+                 `kenny-agent uninstall --purge` first"
+                    .to_owned(),
+            );
+        }
         config.server = server.unwrap_or(config.server);
         config.agent_id = agent_id.unwrap_or(config.agent_id);
-        config.token = self.token.clone().unwrap_or(config.token);
+        config.token = self.token.clone().or(config.token);
+        self.settings(config)
+    }
+
+    /// The config of a PC that is about to enrol, with the other settings of what was there before.
+    pub fn enrolling(
+        &self,
+        terms: &Terms,
+        config_file: &Path,
+        before: Option<Config>,
+    ) -> Result<Config, String> {
+        let (server, agent_id) = (terms.server.clone(), terms.agent_id.clone());
+        let fresh = Config::new(server.clone(), agent_id.clone(), None);
+        let mut config = Config { server, agent_id, token: None, ..before.unwrap_or(fresh) };
+        config.identity = Some(terms.identity(config_file));
+        config.ca_file = terms.ca_file(config_file).or(config.ca_file);
+        self.settings(config)
+    }
+
+    /// All but who and where.
+    fn settings(&self, mut config: Config) -> Result<Config, String> {
         config.telemetry_interval_secs =
             self.telemetry_interval_secs.unwrap_or(config.telemetry_interval_secs);
         config.ca_file = self.ca_file.clone().or(config.ca_file);
@@ -206,6 +269,24 @@ impl Identity {
             self.start_timeout_secs.unwrap_or(config.update.start_timeout_secs);
         config.check().map_err(|(key, problem)| format!("`{key}`: {problem}"))?;
         Ok(config)
+    }
+}
+
+impl InvitationArgs {
+    /// What this PC is to enrol with; none where no invitation was given. The error is a sentence.
+    pub fn terms(&self, identity: &Identity) -> Result<Option<Terms>, String> {
+        if let Some(invitation) = &self.invitation {
+            let terms = Terms::of_invitation(invitation);
+            return terms.map(Some).map_err(|error| crate::words(&error));
+        }
+        let (Some(code), Some(server_key)) = (&self.code, self.server_key) else { return Ok(None) };
+        let missing = |flag: &str| format!("--{flag} is missing; --code needs it");
+        let server = identity.server.as_deref().ok_or_else(|| missing("server"))?;
+        let server =
+            config::parse_server(server).map_err(|problem| format!("--server: {problem}"))?;
+        let agent_id = identity.agent_id.as_deref().ok_or_else(|| missing("agent-id"))?;
+        let agent_id = agent_id.parse().map_err(|problem| format!("--agent-id: {problem}"))?;
+        Ok(Some(Terms { server, agent_id, code: code.clone(), server_key, ca: None }))
     }
 }
 
@@ -224,6 +305,10 @@ pub fn execute(cli: Cli) -> ExitCode {
         Some(Command::Install(args)) => {
             logging::to_stderr("info");
             service::install(&args)
+        }
+        Some(Command::Enroll(args)) => {
+            logging::to_stderr("info");
+            enroll(&args)
         }
         Some(Command::Uninstall(args)) => {
             logging::to_stderr("info");
@@ -252,6 +337,38 @@ pub fn execute(cli: Cli) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+fn enroll(args: &EnrollArgs) -> ExitCode {
+    match try_enroll(args) {
+        Ok(config) => {
+            print(&format!("this PC is {} at {}", config.agent_id, config.server));
+            ExitCode::SUCCESS
+        }
+        Err(words) => {
+            tracing::error!("not enrolled: {words}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_enroll(args: &EnrollArgs) -> Result<Config, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let layout = Layout::new(DEFAULT_SERVICE, own).map_err(|error| format!("{error:#}"))?;
+    let file = args.config.clone().unwrap_or(layout.config_file);
+    let file = std::path::absolute(&file).map_err(|error| error.to_string())?;
+    let terms = args.invitation.terms(&args.identity)?;
+    let terms =
+        terms.ok_or("give --invitation, or --server, --agent-id, --code and --server-key")?;
+    let before = match Config::load(&file) {
+        Ok(config) => Some(config),
+        Err(ConfigError::Missing(_)) => None,
+        Err(error) => return Err(crate::words(&error)),
+    };
+    let config = args.identity.enrolling(&terms, &file, before)?;
+    enrolment::enrol(&terms, &config).map_err(|error: EnrolError| crate::words(&error))?;
+    config.save(&file).map_err(|error| crate::words(&error))?;
+    Ok(config)
 }
 
 fn preflight(args: &PreflightArgs) -> ExitCode {

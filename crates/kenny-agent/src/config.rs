@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kenny_proto::{AgentId, TUNNEL_PATH};
+use kenny_proto::{AgentId, PublicKey, TUNNEL_PATH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -30,8 +30,12 @@ pub struct Config {
     pub server: Url,
     /// The agent's name.
     pub agent_id: AgentId,
-    /// The agent's secret.
-    pub token: String,
+    /// What the PC enrolled with; absent where a token is what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityConfig>,
+    /// The agent's secret, where the operator made it as `legacy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Seconds between telemetry pushes (900 by the contract).
     #[serde(default = "default_telemetry")]
     pub telemetry_interval_secs: u64,
@@ -44,6 +48,15 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+}
+
+/// What the PC enrolled with. No secret: that is in the key's own file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityConfig {
+    /// The file of the agent's key.
+    pub key_file: PathBuf,
+    /// The server's key, the only one that is trusted.
+    pub server_key: PublicKey,
 }
 
 /// How updates behave.
@@ -85,7 +98,7 @@ fn default_log_level() -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No file.
-    #[error("there is no config file {}; give --server, --agent-id and --token, or run `kenny-agent install` with them", .0.display())]
+    #[error("there is no config file {}; run `kenny-agent install --invitation FILE`, or give --server, --agent-id and --token", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
     #[error("could not {attempt} the config file {}", path.display())]
@@ -135,6 +148,20 @@ impl Loaded {
 }
 
 impl Config {
+    /// The defaults for an agent of a server.
+    pub fn new(server: Url, agent_id: AgentId, token: Option<String>) -> Self {
+        Self {
+            server,
+            agent_id,
+            identity: None,
+            token,
+            telemetry_interval_secs: default_telemetry(),
+            ca_file: None,
+            log_level: default_log_level(),
+            update: UpdateConfig::default(),
+        }
+    }
+
     /// Reads and checks a config file, and logs what was passed over.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let loaded = Self::read(path)?;
@@ -181,8 +208,24 @@ impl Config {
 
     /// Checks what types cannot say. The error is key and problem.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if self.token.is_empty() {
-            return Err(("token", "is empty; the server's operator has it".to_owned()));
+        match (&self.identity, &self.token) {
+            (None, None) => {
+                let problem = "is missing, and so is `token`; install with an invitation of the server's operator";
+                return Err(("identity", problem.to_owned()));
+            }
+            (Some(_), Some(_)) => {
+                let problem = "has no place beside `identity`: a PC that enrolled is never accepted by a token; remove it";
+                return Err(("token", problem.to_owned()));
+            }
+            (None, Some(token)) if token.is_empty() => {
+                return Err(("token", "is empty; the server's operator has it".to_owned()));
+            }
+            (None, Some(_)) => {}
+            (Some(identity), None) => {
+                if identity.key_file.as_os_str().is_empty() {
+                    return Err(("identity.key_file", "is empty".to_owned()));
+                }
+            }
         }
         if self.telemetry_interval_secs == 0 {
             return Err(("telemetry_interval_secs", "must be at least 1".to_owned()));
@@ -243,7 +286,8 @@ fn known() -> Map<String, Value> {
     let everything = Config {
         server: Url::parse("ws://localhost").expect("a constant address"),
         agent_id: "any".parse().expect("a constant id"),
-        token: String::new(),
+        identity: Some(IdentityConfig { key_file: PathBuf::new(), server_key: PublicKey([0; 32]) }),
+        token: Some(String::new()),
         telemetry_interval_secs: 0,
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
@@ -308,7 +352,8 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("server", &self.server.as_str())
             .field("agent_id", &self.agent_id)
-            .field("token", &"(not printed)")
+            .field("identity", &self.identity)
+            .field("token", &self.token.as_ref().map(|_| "(not printed)"))
             .field("telemetry_interval_secs", &self.telemetry_interval_secs)
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)

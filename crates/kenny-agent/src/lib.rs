@@ -5,7 +5,9 @@ pub mod cli;
 pub mod config;
 pub mod desktop;
 mod dispatch;
+pub mod enrolment;
 pub mod first_install;
+pub mod identity;
 pub mod layout;
 pub mod logging;
 mod output;
@@ -20,6 +22,17 @@ pub mod update;
 
 /// This executable's version, stamped by the build script.
 pub const VERSION: &str = env!("KENNY_AGENT_VERSION");
+
+/// A path of the tunnel's server over HTTP.
+fn http_url(tunnel: &url::Url, path: &str) -> url::Url {
+    let mut url = tunnel.clone();
+    // `set_scheme` takes ws to http and wss to https: all four are what the URL standard calls special.
+    let changed = url.set_scheme(if url.scheme() == "wss" { "https" } else { "http" });
+    debug_assert!(changed.is_ok());
+    url.set_path(path);
+    url.set_query(None);
+    url
+}
 
 /// An error with its causes in one line.
 pub fn words(error: &(dyn std::error::Error + 'static)) -> String {

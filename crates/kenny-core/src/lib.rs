@@ -4,6 +4,8 @@
 
 pub mod authenticode;
 pub mod health;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod image;
 pub mod invitation;
 mod pe;

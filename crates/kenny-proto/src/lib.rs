@@ -6,11 +6,13 @@
 pub mod accounts;
 pub mod api;
 mod digest;
+pub mod enrolment;
 pub mod frames;
 mod ids;
 pub mod invitation;
 mod keys;
 pub mod tools;
+pub mod transcript;
 pub mod update;
 
 pub use accounts::Role;

@@ -6,17 +6,20 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use kenny_core::identity::IdentityKey;
 use kenny_core::rollout::Pace;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::auth::TokenHash;
+use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::ops::releases::Releases;
 use crate::store::Store;
+use crate::tunnel::ProbeNonces;
 
 /// What every part of a running server shares.
 pub struct App {
@@ -32,6 +35,14 @@ pub struct App {
     pub pace: Pace,
     /// What the operator authenticates with.
     pub operator_token: TokenHash,
+    /// What the server proves itself with to agents.
+    pub identity: IdentityKey,
+    /// The nonces of the probe.
+    pub probe_nonces: ProbeNonces,
+    /// What bounds those who want to enrol.
+    pub door: Door,
+    /// Certificates in PEM that invited PCs trust besides their system's.
+    pub agent_ca: Option<String>,
     /// The database.
     pub store: Store,
     /// Every agent.

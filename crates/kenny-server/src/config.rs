@@ -56,6 +56,9 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// Certificates (PEM) that invited PCs shall trust besides their system's, where the server's is of an own authority.
+    #[arg(long, env = "KENNY_AGENT_CA", value_name = "FILE")]
+    pub agent_ca: Option<PathBuf>,
     /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
     #[arg(long, value_name = "MS", hide = true)]
     pub retry_backoff_ms: Option<u64>,
@@ -92,6 +95,8 @@ pub struct Config {
     pub insecure_http: bool,
     /// How others reach the server.
     pub public_url: Option<Url>,
+    /// Certificates that invited PCs trust besides their system's.
+    pub agent_ca: Option<PathBuf>,
     /// Time between heartbeats; three without a frame mean offline.
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
@@ -132,6 +137,7 @@ impl Config {
             tls: None,
             insecure_http: false,
             public_url: None,
+            agent_ca: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
         }
@@ -152,6 +158,7 @@ impl Config {
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,
             public_url: options.public_url,
+            agent_ca: options.agent_ca,
             ..Self::new(data_dir)
         }
     }

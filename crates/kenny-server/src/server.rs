@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::auth::{self, TokenHash};
 use crate::config::Config;
+use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
 use crate::metrics::Metrics;
@@ -23,7 +24,8 @@ use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::{DataDir, Store, rows, update_rows};
-use crate::{http, rollout, tls, tunnel};
+use crate::tunnel::ProbeNonces;
+use crate::{http, identity, rollout, tls, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -54,6 +56,8 @@ impl Server {
         })?;
         let files = ReleaseFiles::open(data_dir.path())
             .context("the folder of the releases cannot be opened")?;
+        let identity = identity::load_or_make(data_dir.path())?;
+        let agent_ca = config.agent_ca.as_deref().map(tls::certificates_for_agents).transpose()?;
         let kept = Kept::load(&store).await.context("the database cannot be read")?;
         let listener = TcpListener::bind(config.listen).with_context(|| {
             format!("cannot listen on {}; is another server running there?", config.listen)
@@ -66,6 +70,10 @@ impl Server {
             heartbeat: config.heartbeat,
             pace: config.pace,
             operator_token: kept.operator_token_hash,
+            identity,
+            probe_nonces: ProbeNonces::new(&kept.artifact_secret.0),
+            door: Door::default(),
+            agent_ca,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),

@@ -89,10 +89,28 @@ pub enum Command {
 /// About one agent.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Make an agent: prints its token, this once, and how to install it on the PC
+    /// Invite a PC to be this agent, which is made where there is none: prints a link and a one-time code
+    Invite {
+        /// The id that it has or will have
+        id: AgentId,
+        /// For how long the code is good, such as 90m, 24h or 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
+        expires: u64,
+    },
+    /// List the invitations that can still be redeemed
+    Invitations,
+    /// Withdraw an agent's open invitation: its code is good for nothing then
+    Withdraw {
+        /// The agent
+        id: AgentId,
+    },
+    /// Make an agent of 0.2, which authenticates by a token (all others are invited): prints the token, this once
     Add {
         /// The id that it will have
         id: AgentId,
+        /// Say that it is to be one with a token
+        #[arg(long)]
+        legacy: bool,
     },
     /// Show all that is known about an agent
     Show {
@@ -194,6 +212,20 @@ pub struct EventsArgs {
     pub last: usize,
 }
 
+/// Seconds of a time such as `90m`, `24h` or `7d`.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let wrong =
+        || format!("`{text}` is no time; give minutes, hours or days, such as 90m, 24h or 7d");
+    let unit_s = match text.chars().last() {
+        Some('m') => 60,
+        Some('h') => 60 * 60,
+        Some('d') => 24 * 60 * 60,
+        Some(_) | None => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(unit_s).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -221,5 +253,27 @@ mod tests {
         assert!(accepted("kenny rollback pc-1 --watch --timeout 5"));
         assert!(!accepted("kenny rollback pc-1 --timeout 5"));
         assert!(accepted("kenny agent clear-hold pc-1"));
+    }
+
+    #[test]
+    fn an_invitation_ends_after_a_time_that_has_a_unit() {
+        assert!(accepted("kenny agent invite pc-1 --expires 90m"));
+        assert!(!accepted("kenny agent invite pc-1 --expires 90"));
+        for (text, seconds) in [("1m", 60), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(lifetime(text), Ok(seconds));
+        }
+        for bad in [
+            "",
+            "h",
+            "-1h",
+            "1.5h",
+            "1 h",
+            "1w",
+            "99999999999999999999d",
+            "9999999999999999d",
+            "1ä",
+        ] {
+            assert!(lifetime(bad).unwrap_err().contains("24h"), "{bad}");
+        }
     }
 }

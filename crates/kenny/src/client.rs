@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use kenny_proto::api::{
-    AgentCreated, AgentDetail, AgentList, Event, Health, NewAgent, NewUpdate, Problem,
-    ReleaseAdded, ReleaseList, ToolCall, ToolList, ToolOutcome, Update, UpdateList,
+    AgentCreated, AgentDetail, AgentInvited, AgentList, Event, Health, InvitationList, NewAgent,
+    NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
+    ToolOutcome, Update, UpdateList,
 };
 use kenny_proto::{AgentId, UpdateId};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -89,9 +90,33 @@ impl Client {
         self.quick(Method::GET, &["agents", id.as_str()], None::<&()>).await
     }
 
-    /// `POST /agents`.
-    pub async fn add_agent(&self, id: AgentId) -> Result<AgentCreated, CliError> {
-        self.quick(Method::POST, &["agents"], Some(&NewAgent { id })).await
+    /// `POST /agents`: one with a token.
+    pub async fn add_legacy_agent(&self, id: AgentId) -> Result<AgentCreated, CliError> {
+        self.quick(Method::POST, &["agents"], Some(&NewAgent { id, legacy: true })).await
+    }
+
+    /// `POST /agents/{id}/invite`.
+    pub async fn invite(
+        &self,
+        id: &AgentId,
+        wanted: &NewInvitation,
+    ) -> Result<AgentInvited, CliError> {
+        self.quick(Method::POST, &["agents", id.as_str(), "invite"], Some(wanted)).await
+    }
+
+    /// `DELETE /agents/{id}/invite`.
+    pub async fn withdraw_invitation(&self, id: &AgentId) -> Result<(), CliError> {
+        self.delete(&["agents", id.as_str(), "invite"]).await
+    }
+
+    /// `GET /invitations`.
+    pub async fn invitations(&self) -> Result<InvitationList, CliError> {
+        self.quick(Method::GET, &["invitations"], None::<&()>).await
+    }
+
+    /// `GET /server`.
+    pub async fn server(&self) -> Result<ServerInfo, CliError> {
+        self.quick(Method::GET, &["server"], None::<&()>).await
     }
 
     /// `DELETE /agents/{id}`.

@@ -175,7 +175,7 @@ fn what_is_known_must_be_right_in_a_newer_file_too() {
 fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
     let (_folder, path) = file(NEWER);
     let mut config = Config::load(&path).unwrap();
-    config.token = "new".to_owned();
+    config.token = Some("new".to_owned());
     config.ca_file = None;
     config.save(&path).unwrap();
     let saved = json_of(&path);

@@ -1,4 +1,5 @@
-//! `install`: over nothing or over an installation; what fails is undone.
+//! `install`: over nothing or over an installation; what fails is undone, but for an enrolment: from that moment on the
+//! new identity is the agent's, and the old one is worth nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use super::scm::{AGENT_RESTARTS_S, Scm, Service, ServiceSpec, ServiceState, Star
 use crate::carried::{self, Carried};
 use crate::cli::InstallArgs;
 use crate::config::{Config, ConfigError};
+use crate::enrolment::{self, Terms};
+use crate::identity::{self, KeptKey};
 use crate::layout::Layout;
 use crate::protect::{self, Purpose, Verdict};
 use crate::state::AgentState;
@@ -64,6 +67,8 @@ enum Outcome {
 #[derive(Default)]
 struct Undo {
     steps: Vec<Box<dyn FnOnce()>>,
+    /// There is no way back any more.
+    is_final: bool,
 }
 
 impl Undo {
@@ -102,26 +107,50 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
             open.phase
         );
     }
+    let terms = match (args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?, &carried)
+    {
+        (None, Some(carried)) if !args.identity.is_given() => {
+            Some(Terms::from_invitation(carried.invitation.clone())?)
+        }
+        (given, _) => given,
+    };
     let before = match Config::load(&layout.config_file) {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
         // A config that cannot be used is replaced only by one that is given whole.
+        Err(_) if terms.is_some() => None,
         Err(error) => match args.identity.over(None) {
             Ok(_) => None,
             Err(_) => return Err(error.into()),
         },
     };
-    let config = args.identity.over(before).map_err(anyhow::Error::msg)?;
+    let was = before.as_ref().and_then(|before| before.identity.clone());
+    let config = match &terms {
+        Some(terms) => args.identity.enrolling(terms, &layout.config_file, before),
+        None => args.identity.over(before),
+    };
+    let config = config.map_err(anyhow::Error::msg)?;
+    // The config of this very invitation: it was redeemed, and is good for nothing more.
+    let terms = terms.filter(|_| was != config.identity);
     let mut undo = Undo::default();
-    match put_in_place(&scm, existing, args, &own, carried.as_ref(), &layout, &config, &mut undo) {
+    match put_in_place(&scm, existing, args, &own, carried.as_ref(), &layout, (&config, terms.as_ref()), &mut undo) {
         Ok(service) => {
             for kept in [&layout.executable, &layout.config_file] {
                 drop(fs_err::remove_file(aside(kept)));
             }
             Ok(wait(&service, &layout, &config))
         }
+        Err(error) if undo.is_final => Err(error.context(
+            "this PC has enrolled, and what is in place stays; correct the cause and run `kenny-agent install` again, without the \
+             invitation",
+        )),
         Err(error) => {
+            // The code may be used up by a key whose answer was lost: with that key, and no other, it is good again.
+            let key = config.identity.as_ref().and_then(|identity| KeptKey::take(&identity.key_file));
             undo.run();
+            if let Some(key) = key.filter(|_| terms.is_some()) {
+                key.put_back()?;
+            }
             Err(error.context("what had been changed was put back"))
         }
     }
@@ -134,7 +163,7 @@ fn put_in_place(
     own: &Path,
     carried: Option<&Carried>,
     layout: &Layout,
-    config: &Config,
+    (config, terms): (&Config, Option<&Terms>),
     undo: &mut Undo,
 ) -> anyhow::Result<Service> {
     let in_place = args.in_place
@@ -158,10 +187,20 @@ fn put_in_place(
         };
         written.with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
-    keep(&layout.config_file, undo)?;
-    config.save(&layout.config_file)?;
-    drop(fs_err::remove_file(&layout.state_file));
     check_image(layout, args)?;
+    keep(&layout.config_file, undo)?;
+    if let Some(terms) = terms {
+        enrolment::enrol(terms, config)?;
+        undo.is_final = true;
+        // Going back to the version before would bring its config back, and with it an identity that is over.
+        update::forget_previous(layout);
+    }
+    config.save(&layout.config_file)?;
+    if terms.is_some() {
+        let keep = config.identity.as_ref().map(|identity| identity.key_file.as_path());
+        identity::remove_others(&layout.install_dir, keep);
+    }
+    drop(fs_err::remove_file(&layout.state_file));
     let spec = ServiceSpec {
         name: layout.service_name.clone(),
         display_name: if layout.service_name == crate::layout::DEFAULT_SERVICE {

@@ -12,6 +12,7 @@ use crate::cli::UninstallArgs;
 use crate::desktop::{self, Elevated, Look};
 use crate::layout::Layout;
 use crate::update;
+use crate::{enrolment, identity};
 
 /// How long the service may take to stop, and a file to become free.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -105,6 +106,8 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
     }
     if args.purge {
         drop(fs_err::remove_file(&layout.config_file));
+        identity::remove_others(&layout.install_dir, None);
+        drop(fs_err::remove_file(enrolment::ca_file(&layout.config_file)));
         remove_folder(&layout.state_dir)?;
     }
     if layout.install_dir == usual.install_dir {

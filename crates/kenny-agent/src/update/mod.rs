@@ -85,6 +85,20 @@ pub fn kept(layout: &Layout) -> Option<Kept> {
     Some(Kept { version: facts.version.to_string(), sha256 })
 }
 
+/// Forgets the version that the last update replaced: nothing goes back to it any more.
+pub fn forget_previous(layout: &Layout) {
+    let places = places::Places::new(layout.clone());
+    for path in [File::Previous, File::ConfigKept].into_iter().filter_map(|file| places.path(file))
+    {
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(error = %error, "the version before stays, and going back to it would bring back an identity that is over");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 /// The updater's service name for an agent's service name.
 pub fn updater_service(service_name: &str) -> String {
     format!("{service_name}-updater")

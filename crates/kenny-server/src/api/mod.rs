@@ -4,6 +4,7 @@ mod agents;
 mod events;
 pub mod extract;
 pub mod health;
+mod invitations;
 pub mod problem;
 mod releases;
 mod tools;
@@ -59,6 +60,9 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(invitations::invite, invitations::withdraw))
+        .routes(routes!(invitations::list))
+        .routes(routes!(invitations::server))
         .routes(routes!(updates::list, updates::request))
         .routes(routes!(updates::clear))
         .routes(routes!(updates::clear_hold))

@@ -4,6 +4,7 @@
 //! clients that never come back.
 
 mod guard;
+mod invitations;
 mod tools;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
 use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
 
+use crate::invite::SetupError;
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
 use crate::tunnel::CallError;
@@ -33,9 +34,28 @@ pub enum OpsError {
     AgentId(#[from] AgentIdError),
     /// The id is taken.
     #[error(
-        "an agent `{0}` exists already; remove it first to give it a new token, or choose another id"
+        "an agent `{0}` exists already: `kenny agent invite {0}` gives it a key. Remove it first to give it a new token, or choose \
+         another id"
     )]
     AgentExists(String),
+    /// Agents are invited; tokens are for those of 0.2.
+    #[error(
+        "agents enrol with a key of their own: `kenny agent invite {0}` (POST /api/v1/agents/{0}/invite) makes the agent and \
+         its invitation. A token is for agents of 0.2 alone, and has to be asked for: `kenny agent add {0} --legacy` \
+         (`\"legacy\": true`)"
+    )]
+    InviteInstead(String),
+    /// Nothing to withdraw.
+    #[error("{0} has no open invitation; `kenny agent invitations` lists those that are")]
+    NoInvitation(String),
+    /// An invitation that would be good for too long, or not long enough.
+    #[error("`expires_s` must be between {min_s} and {max_s}")]
+    BadExpiry {
+        /// The least.
+        min_s: u64,
+        /// The most.
+        max_s: u64,
+    },
     /// Wrong arguments of a tool.
     #[error("{0}")]
     BadArgs(#[from] ArgError),
@@ -150,6 +170,9 @@ pub enum OpsError {
         /// What is there.
         there: Sha256Digest,
     },
+    /// There is no installer to be had.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The upload was refused.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -180,7 +203,11 @@ impl OpsError {
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),
             Self::AgentId(_) => ("bad_agent_id", 400, "Not an agent id"),
             Self::AgentExists(_) => ("agent_exists", 409, "The agent exists"),
-            Self::BadArgs(_) | Self::BadTimeout { .. } => ("bad_args", 400, "Wrong arguments"),
+            Self::InviteInstead(_) => ("invite_instead", 400, "Invite it instead"),
+            Self::NoInvitation(_) => ("no_invitation", 404, "No open invitation"),
+            Self::BadArgs(_) | Self::BadTimeout { .. } | Self::BadExpiry { .. } => {
+                ("bad_args", 400, "Wrong arguments")
+            }
             Self::BadVersion(_) => ("bad_version", 400, "Not a version"),
             Self::AgentOffline(_) | Self::RollbackOffline { .. } => {
                 ("agent_offline", 409, "The agent is offline")
@@ -203,6 +230,12 @@ impl OpsError {
                 ("nothing_to_go_back_to", 409, "There is nothing to go back to")
             }
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
+            Self::Setup(SetupError::Gone(_) | SetupError::Carry { .. }) => {
+                ("no_installer", 500, "There is no installer")
+            }
+            Self::Setup(SetupError::Unreadable(_)) => {
+                ("storage", 500, "The server could not read it")
+            }
             Self::Receive(error) => match error {
                 ReceiveError::NotAnAgent(_) => ("not_an_agent", 422, "Not an agent"),
                 ReceiveError::CarriesInvitation => {

@@ -6,6 +6,7 @@ pub mod agents;
 mod error;
 pub mod events;
 pub mod holds;
+pub mod invitations;
 pub mod releases;
 pub mod rollback;
 pub mod tools;
@@ -16,7 +17,9 @@ pub use error::OpsError;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use kenny_proto::Role;
+use jiff::Timestamp;
+use kenny_proto::api::ServerInfo;
+use kenny_proto::{Role, TUNNEL_PATH};
 
 use crate::app::App;
 use crate::fleet::AgentEntry;
@@ -90,4 +93,19 @@ impl Operator {
 /// The agent of this name.
 fn agent(app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
     app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
+}
+
+/// The server itself.
+pub fn server(app: &App, _operator: &Operator) -> ServerInfo {
+    ServerInfo { version: env!("CARGO_PKG_VERSION").to_owned(), server_key: app.identity.public() }
+}
+
+/// The tunnel's address, for agents that reach the server as the operator does.
+fn tunnel_address(base_url: &str) -> String {
+    format!("{}{TUNNEL_PATH}", base_url.replacen("http", "ws", 1))
+}
+
+/// A time for people.
+fn minute(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%Y-%m-%d %H:%M Z")
 }

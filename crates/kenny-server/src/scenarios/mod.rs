@@ -2,6 +2,9 @@
 
 mod api;
 mod attempts;
+mod enrolment;
+mod identity;
+mod invite;
 mod load;
 mod probe;
 mod rig;

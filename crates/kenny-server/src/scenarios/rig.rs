@@ -102,9 +102,9 @@ impl Rig {
         self.call("POST", path, Some(body)).await
     }
 
-    /// Makes an agent; its token.
+    /// Makes an agent of 0.2; its token.
     pub async fn agent(&self, id: &str) -> String {
-        let (status, body) = self.post("/agents", json!({"id": id})).await;
+        let (status, body) = self.post("/agents", json!({"id": id, "legacy": true})).await;
         assert_eq!(status, 201, "{body}");
         body["token"].as_str().unwrap().to_owned()
     }

@@ -4,6 +4,7 @@
 //! anybody waiting for them. Reads take the same way, so they see every write that was sent before them.
 //! Nothing of the tunnel waits for this thread.
 
+pub mod invitation_rows;
 pub mod rows;
 mod schema;
 pub mod update_rows;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::auth::TokenHash;
-use crate::fleet::{AgentFacts, Desired};
+use crate::fleet::{AgentFacts, Desired, Identity};
 
 /// The hash of the operator's token, hexadecimal.
 pub const OPERATOR_TOKEN_HASH: &str = "operator_token_hash";
@@ -38,8 +38,8 @@ pub fn set_setting(connection: &Connection, name: &str, value: &str) -> rusqlite
 pub struct AgentRow {
     /// Its id.
     pub id: AgentId,
-    /// The hash of its token.
-    pub token_hash: TokenHash,
+    /// What it proves itself with.
+    pub identity: Identity,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last heard of.
@@ -54,14 +54,20 @@ pub struct AgentRow {
 pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     connection
         .prepare(
-            "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade FROM agents",
+            "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade, legacy,
+             public_key FROM agents",
         )?
         .query_map([], |row| {
             let allow_downgrade = row.get(6)?;
             let desired = parsed_option(row, 5)?.map(|version| Desired { version, allow_downgrade });
+            let identity = match (parsed_option(row, 8)?, row.get(7)?) {
+                (Some(key), _) => Identity::Key(key),
+                (None, true) => Identity::Token(TokenHash(parsed(row, 1)?)),
+                (None, false) => Identity::None,
+            };
             Ok(AgentRow {
                 id: parsed(row, 0)?,
-                token_hash: TokenHash(parsed(row, 1)?),
+                identity,
                 created_at: parsed(row, 2)?,
                 last_seen_at: parsed_option(row, 3)?,
                 facts: json_option(row, 4)?,
@@ -71,15 +77,15 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
         .collect()
 }
 
-/// Adds an agent. A second one of the same id violates the primary key.
-pub fn insert_agent(
+/// Adds an agent that authenticates by a token. A second one of the same id violates the primary key.
+pub fn insert_legacy_agent(
     connection: &Connection,
     id: &AgentId,
     token_hash: TokenHash,
     created_at: Timestamp,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO agents (id, token_hash, created_at) VALUES (?1, ?2, ?3)",
+        "INSERT INTO agents (id, token_hash, created_at, legacy) VALUES (?1, ?2, ?3, 1)",
         params![id.as_str(), token_hash.0.to_string(), created_at.to_string()],
     )?;
     Ok(())

@@ -8,6 +8,7 @@ use super::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_fleet.sql"),
     include_str!("migrations/0002_attempts.sql"),
+    include_str!("migrations/0005_enrolment.sql"),
     include_str!("migrations/0008_signer.sql"),
 ];
 
@@ -44,7 +45,9 @@ mod tests {
     use kenny_proto::api::UpdateOrigin;
 
     use super::*;
-    use crate::store::update_rows;
+    use crate::auth::TokenHash;
+    use crate::fleet::Identity;
+    use crate::store::{rows, update_rows};
 
     #[test]
     fn migrations_apply_once_and_a_newer_database_is_refused() {
@@ -84,5 +87,18 @@ mod tests {
         let standings = update_rows::standings(&connection).unwrap();
         assert_eq!(standings.len(), 1);
         assert_eq!(standings[0].1.tally.excused, 1, "the disk is not the version's fault");
+    }
+
+    #[test]
+    fn agents_of_before_enrolment_are_legacy_and_keep_their_tokens() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let hash = TokenHash::of("secret");
+        let insert = "INSERT INTO agents (id, token_hash, created_at) VALUES ('pc-1', ?1, '2026-11-20T10:00:00Z')";
+        connection.execute(insert, [hash.0.to_string()]).unwrap();
+        prepare(&mut connection).unwrap();
+        let agents = rows::agents(&connection).unwrap();
+        assert_eq!(agents[0].identity, Identity::Token(hash));
     }
 }

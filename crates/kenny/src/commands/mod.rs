@@ -5,6 +5,7 @@ mod call;
 mod events;
 mod follow;
 mod history;
+mod invitations;
 mod login;
 mod releases;
 mod status;
@@ -27,7 +28,14 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Login { .. } => unreachable!("done above, before a server is known"),
         Command::Status => status::run(&client, output).await,
         Command::Agents => agents::list(&client, output).await,
-        Command::Agent(AgentCommand::Add { id }) => agents::add(&client, output, id).await,
+        Command::Agent(AgentCommand::Invite { id, expires }) => {
+            invitations::invite(&client, output, &id, expires).await
+        }
+        Command::Agent(AgentCommand::Invitations) => invitations::list(&client, output).await,
+        Command::Agent(AgentCommand::Withdraw { id }) => invitations::withdraw(&client, &id).await,
+        Command::Agent(AgentCommand::Add { id, legacy }) => {
+            agents::add(&client, output, id, legacy).await
+        }
         Command::Agent(AgentCommand::Show { id }) => agents::show(&client, output, &id).await,
         Command::Agent(AgentCommand::ClearHold { id }) => agents::clear_hold(&client, &id).await,
         Command::Agent(AgentCommand::Remove { id, yes }) => agents::remove(&client, &id, yes).await,

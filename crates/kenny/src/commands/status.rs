@@ -1,5 +1,6 @@
 //! `kenny status`: the server at a glance.
 
+use kenny_proto::PublicKey;
 use kenny_proto::api::{Agent, Health, Release};
 use serde::Serialize;
 
@@ -11,6 +12,7 @@ use crate::output::{self, Output, facts};
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     server: &'a str,
+    server_key: PublicKey,
     health: Health,
     agents: usize,
     agents_online: usize,
@@ -25,7 +27,8 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
     let health = client.health().await?;
     let agents = client.agents().await?.agents;
     let releases = client.releases().await?.releases;
-    let status = Status::new(client.address(), health, &agents, &releases);
+    let server_key = client.server().await?.server_key;
+    let status = Status::new((client.address(), server_key), health, &agents, &releases);
     if output.json {
         output::document(&status)?;
     } else {
@@ -39,11 +42,17 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
 }
 
 impl<'a> Status<'a> {
-    fn new(server: &'a str, health: Health, agents: &[Agent], releases: &[Release]) -> Self {
+    fn new(
+        (server, server_key): (&'a str, PublicKey),
+        health: Health,
+        agents: &[Agent],
+        releases: &[Release],
+    ) -> Self {
         let is_open =
             |agent: &&Agent| agent.update.as_ref().is_some_and(|update| !update.state.is_final());
         Self {
             server,
+            server_key,
             health,
             agents: agents.len(),
             agents_online: agents.iter().filter(|agent| agent.online).count(),
@@ -67,6 +76,7 @@ impl<'a> Status<'a> {
             ("server", Some(self.server.to_owned())),
             ("health", Some(self.health.status.clone())),
             ("version", Some(self.health.version.clone())),
+            ("key", Some(self.server_key.to_string())),
             ("agents", Some(format!("{}, {} online", self.agents, self.agents_online))),
             ("updates", Some(format!("{} open", self.updates_open))),
             (

@@ -3,6 +3,7 @@
 mod failures;
 mod faults;
 mod first_install;
+mod identity;
 mod lifecycle;
 mod operators;
 mod rollbacks;
@@ -67,9 +68,15 @@ pub const ALL: &[Case] = cases![
     rollbacks::an_operator_goes_back_by_a_tool_call,
     failures::a_candidate_that_fails_its_preflight_stops_nothing,
     updates::a_foreign_file_in_the_staging_folder_survives,
+    identity::a_server_with_another_key_is_refused,
+    identity::an_invited_pc_has_a_key_that_stays_on_it,
+    identity::an_update_keeps_the_identity_and_no_secret_beside_it,
+    identity::an_agent_with_a_token_is_updated_and_then_gets_a_key,
+    identity::an_invitation_that_is_of_no_use_changes_nothing,
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
     first_install::installed_apps_names_the_version_and_removes_everything,
+    first_install::a_downloaded_installer_makes_the_pc_an_agent,
     first_install::ordinary_accounts_write_to_nothing,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
