@@ -210,7 +210,8 @@ pub struct StatusArgs {
 }
 
 impl Identity {
-    fn is_given(&self) -> bool {
+    /// True where they say who this is.
+    pub fn is_given(&self) -> bool {
         self.server.is_some() || self.agent_id.is_some() || self.token.is_some()
     }
 

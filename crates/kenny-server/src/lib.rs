@@ -13,6 +13,7 @@ mod events;
 mod fleet;
 mod http;
 mod identity;
+mod invite;
 mod mcp;
 mod metrics;
 mod oauth;

@@ -108,7 +108,13 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
             open.phase
         );
     }
-    let terms = args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?;
+    let terms = match (args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?, &carried)
+    {
+        (None, Some(carried)) if !args.identity.is_given() => {
+            Some(Terms::from_invitation(carried.invitation.clone())?)
+        }
+        (given, _) => given,
+    };
     let before = match Config::load(&layout.config_file) {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
@@ -222,6 +228,7 @@ fn put_in_place(
         };
         written.with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
+    check_image(layout, args)?;
     keep(&layout.config_file, undo)?;
     if let Some(root) = root {
         undo.push(trust::keep_pin(layout)?);
@@ -239,7 +246,6 @@ fn put_in_place(
         identity::remove_others(&layout.install_dir, keep);
     }
     drop(fs_err::remove_file(&layout.state_file));
-    check_image(layout, args)?;
     let spec = ServiceSpec {
         name: layout.service_name.clone(),
         display_name: if layout.service_name == crate::layout::DEFAULT_SERVICE {

@@ -10,6 +10,7 @@ mod consent;
 mod enrolment;
 mod identity;
 mod in_chromium;
+mod invite;
 mod load;
 mod official_client;
 mod own_account;
