@@ -60,7 +60,7 @@ async fn sign_in(chromium: &mut Chromium) {
 #[ignore = "needs Chromium; `cargo xtask test` runs it"]
 async fn somebody_connects_a_program_by_keyboard() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let elsewhere = Elsewhere::default();
     let port = elsewhere.start().await;
     let callback = format!("http://127.0.0.1:{port}/callback");
@@ -118,7 +118,7 @@ async fn somebody_connects_a_program_by_keyboard() {
 #[ignore = "needs Chromium; `cargo xtask test` runs it"]
 async fn another_page_gets_nothing_of_somebodys_session() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let elsewhere = Elsewhere::default();
     // Another name than the server's: another site.
@@ -170,7 +170,7 @@ async fn another_page_gets_nothing_of_somebodys_session() {
 #[ignore = "needs Chromium; `cargo xtask test` runs it"]
 async fn a_code_is_typed_in_a_browser() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let secret = *b"12345678901234567890";
     rig.sql(move |connection| {
         connection.execute("UPDATE accounts SET totp_secret = ?1, totp_confirmed = 1", [secret])?;
