@@ -220,6 +220,7 @@ pub(super) async fn missing_of<'app>(
                 sha256: target.sha256,
                 size_bytes: target.size_bytes,
                 added_at: now,
+                signer: None,
             }),
         }
     }
