@@ -329,7 +329,7 @@ impl OpsError {
                 ("unauthorized", 401, "Not authorised")
             }
             Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
-            Self::RoleNeeded { .. } => ("role_needed", 403, "Not with this role"),
+            Self::RoleNeeded { .. } => ("forbidden", 403, "Not with this role"),
             Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
             Self::AccountExists(_) => ("account_exists", 409, "The account exists"),
             Self::LastOwner => ("last_owner", 409, "The last owner stays"),
