@@ -133,7 +133,7 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
     // The config of this very invitation: it was redeemed, and is good for nothing more.
     let terms = terms.filter(|_| was != config.identity);
     let mut undo = Undo::default();
-    match put_in_place(&scm, existing, args, &own, carried.as_ref(), &layout, (&config, terms.as_ref()), &mut undo) {
+    match put_in_place(&scm, existing, args, (&own, carried.as_ref()), &layout, (&config, terms.as_ref()), &mut undo) {
         Ok(service) => {
             for kept in [&layout.executable, &layout.config_file] {
                 drop(fs_err::remove_file(aside(kept)));
@@ -160,8 +160,7 @@ fn put_in_place(
     scm: &Scm,
     existing: Option<Service>,
     args: &InstallArgs,
-    own: &Path,
-    carried: Option<&Carried>,
+    (own, carried): (&Path, Option<&Carried>),
     layout: &Layout,
     (config, terms): (&Config, Option<&Terms>),
     undo: &mut Undo,
