@@ -7,7 +7,6 @@ use axum::extract::{RawQuery, State};
 use axum::response::Html;
 use axum::routing::get;
 use kenny_proto::Role;
-use serde_json::json;
 
 use super::browser::PASSWORD;
 use super::chromium::Chromium;
@@ -140,10 +139,7 @@ async fn another_page_gets_nothing_of_somebodys_session() {
     // A frame that the page could lay under somebody's clicks.
     elsewhere.show(format!("<iframe src='{}/account'></iframe>", rig.url));
     chromium.open(&other).await;
-    chromium.until("document.querySelector('iframe')").await;
-    let frames = chromium.call("Page.getFrameTree", json!({})).await;
-    let framed = frames["frameTree"]["childFrames"][0]["frame"].clone();
-    assert!(framed["url"].as_str().unwrap_or_default().starts_with("chrome-error:"), "{framed}");
+    chromium.until_noted("frame-ancestors 'none'").await;
     // A script that reads.
     elsewhere.show("<title>reader</title>".to_owned());
     chromium.open(&other).await;
