@@ -233,7 +233,8 @@ pub struct StatusArgs {
 }
 
 impl Identity {
-    fn is_given(&self) -> bool {
+    /// True where they say who this is.
+    pub fn is_given(&self) -> bool {
         self.server.is_some() || self.agent_id.is_some() || self.token.is_some()
     }
 
@@ -316,7 +317,14 @@ impl InvitationArgs {
             config::parse_server(server).map_err(|problem| format!("--server: {problem}"))?;
         let agent_id = identity.agent_id.as_deref().ok_or_else(|| missing("agent-id"))?;
         let agent_id = agent_id.parse().map_err(|problem| format!("--agent-id: {problem}"))?;
-        Ok(Some(Terms { server, agent_id, code: code.clone(), server_key, ca: None }))
+        Ok(Some(Terms {
+            server,
+            agent_id,
+            code: code.clone(),
+            server_key,
+            ca: None,
+            tuf_root: None,
+        }))
     }
 }
 

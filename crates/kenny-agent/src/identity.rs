@@ -159,7 +159,7 @@ pub fn folder_of(config_file: &Path) -> &Path {
 }
 
 #[cfg(test)]
-pub mod testing {
+pub(crate) mod testing {
     //! The keys of the golden file.
 
     use serde::Deserialize;

@@ -343,3 +343,29 @@ pub struct NewToken {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub expires_at: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_names_are_written_one_way() {
+        for good in ["anna", "a", "anna@home.example", "0", "a-b_c.d", &"x".repeat(64)] {
+            assert!(good.parse::<AccountName>().is_ok(), "{good}");
+        }
+        for bad in ["", "Anna", "a b", "-a", ".a", "@", "ä", "a/b", "a:b", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<AccountName>(), Err(AccountNameError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let login: NewLogin = serde_json::from_str(
+            r#"{"account": "anna", "password": "hush", "code": "123456", "token_name": "x"}"#,
+        )
+        .unwrap();
+        let printed = format!("{login:?}");
+        assert!(!printed.contains("hush") && !printed.contains("123456"), "{printed}");
+        assert_eq!(login.password.expose(), "hush");
+    }
+}

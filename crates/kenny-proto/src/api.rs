@@ -205,6 +205,12 @@ pub struct AgentInvited {
     pub new_agent: bool,
     /// What the agent proves itself with until the new identity has enrolled.
     pub replaces: AgentIdentity,
+    /// What an operator pastes at the PC, into PowerShell as administrator; absent where there is nothing to install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub powershell: Option<String>,
+    /// Why the link offers no download, where it does not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// `GET /invitations`.

@@ -17,7 +17,7 @@ use tower_http::trace::TraceLayer;
 use crate::api::problem::problem;
 use crate::app::App;
 use crate::limits::Limits;
-use crate::{api, enrolment, mcp, oauth, releases, trust, tunnel, web};
+use crate::{api, enrolment, invite, mcp, oauth, releases, trust, tunnel, web};
 
 /// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -30,6 +30,7 @@ pub fn router(app: &Arc<App>, limits: &Limits) -> Router {
         .route(PROBE_PATH, get(tunnel::probe))
         .route(ENROL_PATH, post(enrolment::enrol).layer(DefaultBodyLimit::max(MAX_ENROL_BYTES)))
         .merge(api)
+        .merge(invite::router())
         .merge(api::health::router())
         .merge(trust::router())
         .merge(oauth::router())

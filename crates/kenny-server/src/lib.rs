@@ -14,6 +14,7 @@ mod events;
 mod fleet;
 mod http;
 mod identity;
+mod invite;
 mod limits;
 mod mcp;
 mod metrics;

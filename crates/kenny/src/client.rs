@@ -218,7 +218,7 @@ impl Client {
     }
 
     /// `GET /server`.
-    pub async fn server(&self) -> Result<ServerInfo, CliError> {
+    pub async fn server_info(&self) -> Result<ServerInfo, CliError> {
         self.quick(Method::GET, &["server"], None::<&()>).await
     }
 

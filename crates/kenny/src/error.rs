@@ -121,7 +121,7 @@ mod tests {
         for (status, code, expected) in [
             (401, "unauthorized", 4),
             (401, "wrong_login", 4),
-            (403, "role_needed", 4),
+            (403, "forbidden", 4),
             (404, "unknown_account", 5),
             (409, "last_owner", 1),
             (429, "too_many_logins", 1),

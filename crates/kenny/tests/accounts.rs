@@ -84,7 +84,7 @@ impl Rig {
         // It may not read what it does not ask for.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output());
+        let output = tokio::time::timeout(Duration::from_mins(1), child.wait_with_output());
         let output = output.await.unwrap().unwrap();
         Run {
             code: output.status.code().unwrap(),
@@ -213,7 +213,7 @@ async fn the_second_factor_is_set_up_by_conversation_and_asked_for_at_the_login(
     let mut stdin = child.stdin.take().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
     stdin.write_all(format!("{password}\n").as_bytes()).await.unwrap();
-    let secret = tokio::time::timeout(Duration::from_secs(60), async {
+    let secret = tokio::time::timeout(Duration::from_mins(1), async {
         loop {
             let line = stderr.next_line().await.unwrap().expect("the secret is said");
             if let Some((_, rest)) = line.split_once("otpauth://totp/kenny:anna?secret=") {

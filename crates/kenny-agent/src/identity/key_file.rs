@@ -3,6 +3,7 @@
 //! Its name comes from the invitation's code, so that an enrolment that was interrupted finds its own key again, and one
 //! identity never overwrites another.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -58,9 +59,11 @@ struct Content {
 /// Where the key lies that enrols with this code.
 pub fn path_for(folder: &Path, code: &InvitationCode) -> PathBuf {
     let hash = digest::digest(&digest::SHA256, code.as_bytes());
-    let name: String =
-        hash.as_ref().iter().take(NAME_BYTES).map(|byte| format!("{byte:02x}")).collect();
-    folder.join(format!("{PREFIX}{name}{SUFFIX}"))
+    let mut name = PREFIX.to_owned();
+    for byte in hash.as_ref().iter().take(NAME_BYTES) {
+        let _ = write!(name, "{byte:02x}");
+    }
+    folder.join(name + SUFFIX)
 }
 
 /// Reads a key.

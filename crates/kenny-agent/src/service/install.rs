@@ -17,7 +17,8 @@ use crate::identity::{self, KeptKey};
 use crate::layout::Layout;
 use crate::protect::{self, Purpose, Verdict};
 use crate::state::AgentState;
-use crate::{first_install, trust, update};
+use crate::trust::{self, Trust};
+use crate::{first_install, update};
 
 /// How long the agent may take to be accepted before install says why it was not.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -107,7 +108,13 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
             open.phase
         );
     }
-    let terms = args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?;
+    let terms = match (args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?, &carried)
+    {
+        (None, Some(carried)) if !args.identity.is_given() => {
+            Some(Terms::from_invitation(carried.invitation.clone())?)
+        }
+        (given, _) => given,
+    };
     let before = match Config::load(&layout.config_file) {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
@@ -126,7 +133,7 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
     let mut config = config.map_err(anyhow::Error::msg)?;
     // The config of this very invitation: it was redeemed, and is good for nothing more.
     let terms = terms.filter(|_| was != config.identity);
-    let root = root_to_pin(args, terms.as_ref(), &config)?;
+    let root = root_to_pin(args, terms.as_ref(), &layout, &config)?;
     let mut undo = Undo::default();
     let given = Given {
         own: &own,
@@ -162,13 +169,14 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
 fn root_to_pin(
     args: &InstallArgs,
     terms: Option<&Terms>,
+    layout: &Layout,
     config: &Config,
 ) -> anyhow::Result<Option<Vec<u8>>> {
     if let Some(file) = &args.trust_root {
         return Ok(Some(fs_err::read(file)?));
     }
     let invited = terms.and_then(|terms| terms.tuf_root.clone());
-    if invited.is_some() && config.trust.root.is_some() {
+    if invited.is_some() && Trust::new(layout, Some(config.clone())).is_pinned() {
         tracing::warn!(
             "the root that this PC pinned stays; to pin another, give it with --trust-root"
         );
@@ -220,6 +228,7 @@ fn put_in_place(
         };
         written.with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
+    check_image(layout, args)?;
     keep(&layout.config_file, undo)?;
     if let Some(root) = root {
         undo.push(trust::keep_pin(layout)?);
@@ -237,7 +246,6 @@ fn put_in_place(
         identity::remove_others(&layout.install_dir, keep);
     }
     drop(fs_err::remove_file(&layout.state_file));
-    check_image(layout, args)?;
     let spec = ServiceSpec {
         name: layout.service_name.clone(),
         display_name: if layout.service_name == crate::layout::DEFAULT_SERVICE {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{BUDGET, Journal, Quarantined};
+use kenny_proto::frames::Section;
 use kenny_proto::policy::Pause;
 use kenny_proto::{PublicKey, UpdateReport};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::policy::{Policy, PolicyConfig};
 use crate::state::AgentState;
+use crate::trust::Trust;
 use crate::update::{self, Kept, words};
 
 /// What `status --json` prints.
@@ -42,6 +44,8 @@ struct Report {
     connected: bool,
     since: Option<jiff::Timestamp>,
     last_error: Option<String>,
+    /// Who has the say over updates, as the telemetry tells it.
+    trust: Section,
     /// The last update, with each step and its time.
     update: Option<UpdateReport>,
     /// What is wrong with the journal, where it cannot be used.
@@ -126,6 +130,7 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
             .ok()
             .and_then(|config| config.identity.as_ref())
             .map(|identity| identity.server_key),
+        trust: Trust::new(&layout, config.as_ref().ok().cloned()).section(Timestamp::now()),
         config_error: config.err().map(|error| crate::words(&error)),
         connected: current.is_some_and(|state| state.connected),
         since: current.map(|state| state.since),
@@ -176,6 +181,7 @@ fn in_words(report: &Report) -> String {
     let policy = PolicyConfig { refused_tools: report.refused_tools.clone() };
     let policy = Policy::new(&policy, PathBuf::new());
     lines.extend(policy.in_words(report.paused.as_ref()));
+    lines.push(format!("trust: {}", report.trust.summary));
     lines.extend(update_in_words(report));
     lines.join("\n")
 }

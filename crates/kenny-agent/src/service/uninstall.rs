@@ -88,13 +88,10 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
         stopped?;
     }
     if !found && !usual.install_dir.exists() && !(args.purge && usual.state_dir.exists()) {
+        installed_apps::remove(&args.service_name)?;
         return Ok(false);
     }
-    installed_apps::remove(&args.service_name)?;
     remove_folder(&layout.update_dir)?;
-    if layout.install_dir == usual.install_dir {
-        remove_executable(&layout)?;
-    }
     for file in ["before-install", "json.before-install"] {
         drop(fs_err::remove_file(layout.executable.with_extension(file)));
         drop(fs_err::remove_file(layout.config_file.with_extension(file)));
@@ -110,7 +107,10 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
         drop(fs_err::remove_file(enrolment::ca_file(&layout.config_file)));
         remove_folder(&layout.state_dir)?;
     }
+    // After all that can fail: until then it can be pressed again.
+    installed_apps::remove(&args.service_name)?;
     if layout.install_dir == usual.install_dir {
+        remove_executable(&layout)?;
         // Stays when something is in it that is not ours, or the config is kept.
         drop(fs_err::remove_dir(&layout.install_dir));
     }

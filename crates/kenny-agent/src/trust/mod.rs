@@ -102,6 +102,11 @@ impl Trust {
         Self { limits, ..self }
     }
 
+    /// True where a root has the say here, whether it can be read or not.
+    pub fn is_pinned(&self) -> bool {
+        matches!(self.store.pin(), Pin::Root)
+    }
+
     /// Asks whether this may run here: the signed metadata where a root is pinned, which the server is asked for anew.
     pub async fn authorise(&self, wish: &Wish, now: Timestamp) -> Result<Authorised, Failure> {
         match self.store.pin() {
@@ -130,7 +135,7 @@ impl Trust {
     /// Asks the server for what is signed now, where a root is pinned and the last look is not fresh. For the telemetry;
     /// the outcome is remembered. True where it was asked.
     pub async fn look_again(&self, now: Timestamp) -> bool {
-        if matches!(self.store.pin(), Pin::None(_)) || self.store.memory().is_fresh(now, FRESH) {
+        if !self.is_pinned() || self.store.memory().is_fresh(now, FRESH) {
             return false;
         }
         if let Err(distrust) = self.look(now).await {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{
-    Asked, Effect, File, Host as _, Journal, JournalProblem, Quarantine, Source, Wanted, stage,
+    Asked, Effect, File, Host as _, Journal, JournalProblem, Quarantine, Source, Step, Wanted,
+    stage,
 };
 use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::tools::{RollbackArgs, UpdateArgs, UpdateStaged};
@@ -162,15 +163,32 @@ impl Driver {
             if said != Some((journal.update_id, journal.phase())) {
                 self.shared.outbox.push(reporter::status(&journal, None, None));
             }
+            self.keep_floor();
             return;
         }
         if lock(&self.shared.running).is_some() {
             // It reports itself.
             return;
         }
-        let follow = reporter::follow(self.shared.journal.clone(), self.shared.outbox.clone());
+        let this = self.clone();
+        let follow = async move {
+            reporter::follow(this.shared.journal.clone(), this.shared.outbox.clone()).await;
+            this.keep_floor();
+        };
         if let Some(before) = lock(&self.shared.following).replace(tokio::spawn(follow)) {
             before.abort();
+        }
+    }
+
+    /// What runs is the version floor, once its own update is over.
+    fn keep_floor(&self) {
+        let is_over = self.shared.journal.read().is_ok_and(|journal| {
+            journal.is_none_or(|journal| {
+                journal.step == Step::Committed && journal.version == running_version()
+            })
+        });
+        if is_over {
+            self.shared.trust.committed(&running_version());
         }
     }
 

@@ -117,8 +117,9 @@ impl Said {
             Answer::Refused => {
                 (ServerSaid::Refused, Some("it does not know this agent as it is here".to_owned()))
             }
-            Answer::Unproven(why) => (ServerSaid::Unreachable, Some(why.clone())),
-            Answer::Unreachable(why) => (ServerSaid::Unreachable, Some(why.clone())),
+            Answer::Unproven(why) | Answer::Unreachable(why) => {
+                (ServerSaid::Unreachable, Some(why.clone()))
+            }
         };
         (self.server, self.detail) = (Some(server), detail);
     }

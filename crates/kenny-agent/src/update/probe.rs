@@ -216,8 +216,11 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
+    use kenny_proto::transcript::{Exchange, Purpose};
+
     use super::*;
     use crate::cli::Identity;
+    use crate::identity::testing::Golden;
 
     fn config(server: String) -> Config {
         let identity = Identity {
@@ -234,19 +237,103 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = config(format!("ws://{}/agent/ws", listener.local_addr().unwrap()));
         let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
-        let serve = async move {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut heard = Vec::new();
-            while !heard.ends_with(b"\r\n\r\n") {
-                let mut bytes = [0; 1024];
-                let read = socket.read(&mut bytes).await.unwrap();
-                heard.extend_from_slice(&bytes[..read]);
-            }
-            socket.write_all(answer.as_bytes()).await.unwrap();
-            String::from_utf8(heard).unwrap()
-        };
+        let serve = async move { serve(&listener, |_| answer).await };
         let probe = Probe::new(&config).unwrap();
         tokio::join!(probe.ask(), serve)
+    }
+
+    /// Takes one request and answers it as this says. What was heard, with the names of headers in lower case.
+    async fn serve(listener: &TcpListener, answer: impl FnOnce(&str) -> String) -> String {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            let mut bytes = [0; 1024];
+            let read = socket.read(&mut bytes).await.unwrap();
+            heard.extend_from_slice(&bytes[..read]);
+        }
+        let heard = String::from_utf8(heard).unwrap();
+        let lines = heard.lines().map(|line| match line.split_once(": ") {
+            Some((name, value)) => format!("{}: {value}", name.to_lowercase()),
+            None => line.to_owned(),
+        });
+        let heard = lines.collect::<Vec<_>>().join("\n");
+        socket.write_all(answer(&heard).as_bytes()).await.unwrap();
+        heard
+    }
+
+    /// What a server signs for the nonce in what it heard.
+    fn signed(golden: &Golden, heard: &str, purpose: Purpose) -> Signature {
+        let nonce = heard.lines().find_map(|line| line.strip_prefix("x-kenny-nonce: ")).unwrap();
+        let exchange = Exchange {
+            protocol: PROTOCOL,
+            agent_id: &golden.agent_id,
+            client_nonce: nonce.trim().parse().unwrap(),
+            server_nonce: golden.server_nonce,
+            server_key: golden.server_key,
+        };
+        golden.server().sign(&exchange.transcript(purpose))
+    }
+
+    /// The answers of a server to a probe by key; `for_first` and `for_second` are what it signs, none where it does not.
+    async fn ask_by_key(
+        first: &str,
+        for_first: Option<Purpose>,
+        second: &str,
+        for_second: Option<Purpose>,
+    ) -> Answer {
+        let golden = Golden::read();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(format!("ws://{}/agent/ws", listener.local_addr().unwrap()));
+        let mut probe = Probe::new(&config).unwrap();
+        probe.agent_id = golden.agent_id.to_string();
+        probe.credential = Credential::Key(std::sync::Arc::new(golden.agent()));
+        let serving = async {
+            for (status, purpose) in [(first, for_first), (second, for_second)] {
+                let heard = serve(&listener, |heard| {
+                    let signature = purpose.map_or(String::new(), |purpose| {
+                        format!(
+                            "x-kenny-server-nonce: {}\r\nx-kenny-signature: {}\r\n",
+                            golden.server_nonce,
+                            signed(&golden, heard, purpose)
+                        )
+                    });
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n{signature}\r\n")
+                });
+                assert!(!heard.await.contains("authorization"), "a key is no token");
+            }
+            std::future::pending::<Answer>().await
+        };
+        tokio::select! {
+            answer = probe.ask() => answer,
+            never = serving => never,
+        }
+    }
+
+    #[tokio::test]
+    async fn with_a_key_only_signed_words_count_but_for_being_busy_or_refused() {
+        let asked = "401 Unauthorized";
+        let (server, accepted) = (Some(Purpose::ProbeServer), Some(Purpose::ProbeAccepted));
+        let good = ask_by_key(asked, server, "204 No Content", accepted).await;
+        assert_eq!(good, Answer::Accepted);
+        for (first, for_first, second, for_second, reach) in [
+            // Nothing signed: a captive portal, a proxy, a server of 0.2.
+            ("204 No Content", None, "", None, Reach::Unreachable),
+            ("404 Not Found", None, "", None, Reach::Unreachable),
+            ("200 OK", None, "", None, Reach::Unreachable),
+            (asked, None, "", None, Reach::Unreachable),
+            ("503 Service Unavailable", None, "", None, Reach::Busy),
+            // Signed for something else, or only the first time.
+            (asked, Some(Purpose::TunnelServer), "204 No Content", accepted, Reach::Unreachable),
+            (asked, server, "204 No Content", None, Reach::Unreachable),
+            (asked, server, "204 No Content", server, Reach::Unreachable),
+            (asked, server, "404 Not Found", accepted, Reach::Unreachable),
+            (asked, server, "401 Unauthorized", None, Reach::Unreachable),
+            (asked, server, "429 Too Many Requests", None, Reach::Busy),
+        ] {
+            let answer = ask_by_key(first, for_first, second, for_second).await;
+            assert_ne!(answer, Answer::Accepted);
+            assert_eq!(answer.reach(), reach, "{first} {second}: {answer:?}");
+        }
     }
 
     #[tokio::test]

@@ -91,6 +91,11 @@ impl Directory {
         accounts
     }
 
+    /// The account of this name.
+    pub fn find(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.values().find(|account| account.name.as_str() == name).cloned()
+    }
+
     /// The tokens of an account, oldest first.
     pub fn tokens_of(&self, id: AccountId) -> Vec<Arc<TokenEntry>> {
         let mut tokens: Vec<_> =

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kenny_proto::Secret;
 
 use super::password::{Busy, Checked};
+use super::throttle::Try;
 use super::{Account, Accounts, password, readable, totp};
 use crate::app::App;
 use crate::auth::TokenHash;
@@ -18,7 +19,9 @@ use crate::store::account_rows::{self, Credentials};
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// No such account, or not its password. Which of the two is not said.
-    #[error("the account or the password is not right")]
+    #[error(
+        "the account or the password is not right; an owner can give the account a new password (`kenny account reset`)"
+    )]
     Wrong,
     /// The password is right, and a code is needed.
     #[error(
@@ -114,11 +117,26 @@ pub async fn log_in_at(
             Ok(account)
         }
         Err(error) => {
-            if !is_guess(&error) {
-                accounts.throttle().took_back(&attempt);
-            }
+            settle(accounts, &attempt, &error, claim.name, claim.from);
             Err(error)
         }
+    }
+}
+
+/// What was no guess does not count as one; what was is said in the log.
+fn settle(
+    accounts: &Accounts,
+    attempt: &Try,
+    error: &LoginError,
+    name: &str,
+    from: Option<IpAddr>,
+) {
+    if is_guess(error) {
+        // Whoever guesses may send a megabyte as the name.
+        let name: String = name.chars().take(64).collect();
+        tracing::warn!(account = name, from = from.map(tracing::field::display), "{error}");
+    } else {
+        accounts.throttle().took_back(attempt);
     }
 }
 
@@ -141,9 +159,7 @@ pub async fn confirm(
     match right_password(accounts, name, password.expose()).await {
         Ok(_) => accounts.throttle().succeeded(&attempt, now),
         Err(error) => {
-            if !is_guess(&error) {
-                accounts.throttle().took_back(&attempt);
-            }
+            settle(accounts, &attempt, &error, name, from);
             return Err(error);
         }
     }

@@ -118,9 +118,7 @@ impl Accounts {
 
     /// The account of this name.
     pub fn find(&self, name: &str) -> Option<Arc<Account>> {
-        self.read(|directory| {
-            directory.accounts().into_iter().find(|account| account.name.as_str() == name)
-        })
+        self.read(|directory| directory.find(name))
     }
 
     /// The token of this id.
@@ -225,6 +223,20 @@ impl Accounts {
 
     fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
         look(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has so many logins fail, each as soon as it may. The wait after the last.
+    #[cfg(test)]
+    pub fn fail(&self, name: &str, from: std::net::IpAddr, failures: u32) -> std::time::Duration {
+        let mut now = std::time::Instant::now();
+        let mut throttle = self.throttle();
+        for _ in 0..failures {
+            if let Err(wait) = throttle.begin(name, Some(from), now) {
+                now += wait;
+                throttle.begin(name, Some(from), now).expect("the wait is over");
+            }
+        }
+        throttle.begin(name, Some(from), now).err().unwrap_or_default()
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {

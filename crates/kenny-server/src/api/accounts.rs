@@ -22,7 +22,7 @@ use crate::ops::{self, Operator};
     responses(
         (status = OK, body = AccountList),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn list(
@@ -45,7 +45,7 @@ pub async fn list(
         (status = CREATED, body = AccountPassword),
         (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`account_exists`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -68,7 +68,7 @@ pub async fn create(
     responses(
         (status = OK, body = Account),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_account`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -93,7 +93,7 @@ pub async fn show(
     responses(
         (status = OK, body = Account),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_account`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`last_owner`", body = Problem, content_type = "application/problem+json"),
     )
@@ -119,7 +119,7 @@ pub async fn change(
     responses(
         (status = OK, body = AccountPassword),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_account`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -141,7 +141,7 @@ pub async fn reset(
     responses(
         (status = NO_CONTENT),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_account`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`last_owner`", body = Problem, content_type = "application/problem+json"),
     )

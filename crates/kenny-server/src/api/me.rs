@@ -94,7 +94,7 @@ pub async fn show(State(app): State<Arc<App>>, operator: Operator) -> Result<Jso
         (status = NO_CONTENT),
         (status = BAD_REQUEST, description = "`password_needed`, `weak_password`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, description = "`unauthorized`, `wrong_login`", body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = TOO_MANY_REQUESTS, description = "`too_many_logins`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -120,7 +120,7 @@ pub async fn set_password(
         (status = OK, body = TotpEnrolment),
         (status = BAD_REQUEST, description = "`password_needed`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, description = "`unauthorized`, `wrong_login`", body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`no_password`, `totp_there`", body = Problem, content_type = "application/problem+json"),
         (status = TOO_MANY_REQUESTS, description = "`too_many_logins`", body = Problem, content_type = "application/problem+json"),
     )
@@ -143,7 +143,7 @@ pub async fn begin_totp(
     responses(
         (status = OK, body = RecoveryCodes),
         (status = UNAUTHORIZED, description = "`unauthorized`, `wrong_code`", body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`totp_not_begun`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -168,7 +168,7 @@ pub async fn confirm_totp(
         (status = NO_CONTENT),
         (status = BAD_REQUEST, description = "`password_needed`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, description = "`unauthorized`, `wrong_login`", body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = TOO_MANY_REQUESTS, description = "`too_many_logins`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -194,7 +194,7 @@ pub async fn end_totp(
         (status = OK, body = RecoveryCodes),
         (status = BAD_REQUEST, description = "`password_needed`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, description = "`unauthorized`, `wrong_login`", body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`totp_not_begun`", body = Problem, content_type = "application/problem+json"),
         (status = TOO_MANY_REQUESTS, description = "`too_many_logins`", body = Problem, content_type = "application/problem+json"),
     )

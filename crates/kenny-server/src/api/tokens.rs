@@ -33,7 +33,7 @@ pub struct Whose {
     responses(
         (status = OK, body = TokenList),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_account`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -59,7 +59,7 @@ pub async fn list(
         (status = CREATED, body = TokenCreated),
         (status = BAD_REQUEST, description = "`bad_token_name`, `bad_expiry`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "`role_needed`", body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`too_many_tokens`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::address::source;
 
-/// Failures that cost nothing: a mistyped token, three PCs that were reinstalled behind one address.
-const FREE: u32 = 10;
 /// The first wait; each further failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
@@ -20,8 +18,12 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 const REMEMBERED: usize = 4096;
 
 /// Counts failures by source.
-#[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<IpAddr, Record>>);
+#[derive(Debug)]
+pub struct Failures {
+    /// So many cost nothing.
+    free: u32,
+    records: Mutex<HashMap<IpAddr, Record>>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
@@ -31,6 +33,11 @@ struct Record {
 }
 
 impl Failures {
+    /// Nobody was wrong yet; so many failures will cost nothing.
+    pub fn new(free: u32) -> Self {
+        Self { free, records: Mutex::default() }
+    }
+
     /// One more failure. The time that is left where the source has to wait already.
     pub fn failed(&self, from: Option<IpAddr>, now: Instant) -> Option<Duration> {
         let from = source(from?);
@@ -52,7 +59,7 @@ impl Failures {
         if !left.is_zero() {
             return Some(left);
         }
-        if let Some(over) = record.count.checked_sub(FREE + 1) {
+        if let Some(over) = record.count.checked_sub(self.free.saturating_add(1)) {
             let wait = FIRST_WAIT.saturating_mul(1 << over.min(16)).min(LONGEST_WAIT);
             record.until = now + wait;
         }
@@ -67,7 +74,7 @@ impl Failures {
     }
 
     fn records(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,13 +82,15 @@ impl Failures {
 mod tests {
     use super::*;
 
+    const FREE: u32 = 10;
+
     fn ip(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
     fn a_few_mistakes_are_free_and_more_of_them_cost_longer_and_longer() {
-        let (failures, start) = (Failures::default(), Instant::now());
+        let (failures, start) = (Failures::new(FREE), Instant::now());
         for _ in 0..=FREE {
             assert_eq!(failures.failed(ip(1), start), None);
         }
@@ -101,7 +110,7 @@ mod tests {
 
     #[test]
     fn one_pc_that_is_wrong_for_ever_at_the_contracts_pace_never_makes_its_address_wait() {
-        let (failures, mut now) = (Failures::default(), Instant::now());
+        let (failures, mut now) = (Failures::new(FREE), Instant::now());
         for _ in 0..10_000 {
             assert_eq!(failures.failed(ip(1), now), None);
             assert_eq!(failures.wait(ip(1), now), None);
@@ -111,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_crowd_of_sources_takes_bounded_memory() {
-        let (failures, now) = (Failures::default(), Instant::now());
+        let (failures, now) = (Failures::new(FREE), Instant::now());
         for n in 0..(REMEMBERED as u32 * 2) {
             let from = IpAddr::from(n.to_be_bytes());
             failures.failed(Some(from), now + Duration::from_millis(n.into()));

@@ -40,6 +40,8 @@ pub struct Limits {
     pub tunnels_of_address: usize,
     /// Tunnels of all addresses that have yet to register: each may hold a register frame in memory, so 256 MiB.
     pub tunnels: usize,
+    /// Wrong credentials of one address that cost nothing: a mistyped token, three PCs that were reinstalled.
+    pub free_failures: u32,
     /// How long a request's head may take.
     pub head_time: Duration,
     /// How long a body may pause.
@@ -58,6 +60,7 @@ impl Default for Limits {
             proof_bytes: 320 * 1024,
             tunnels_of_address: 128,
             tunnels: 1024,
+            free_failures: 10,
             head_time: Duration::from_secs(15),
             body_pause: Duration::from_secs(30),
         }
@@ -83,7 +86,7 @@ impl Bounds {
     pub fn new(limits: &Limits) -> Self {
         Self {
             tunnels: Tunnels::new(limits.tunnels, limits.tunnels_of_address),
-            failures: Failures::default(),
+            failures: Failures::new(limits.free_failures),
         }
     }
 

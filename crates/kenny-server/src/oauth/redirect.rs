@@ -29,6 +29,13 @@ pub fn check(text: &str) -> Result<Url, RedirectError> {
         return Err(RedirectError::NotAUrl);
     }
     let url = Url::parse(text).map_err(|_| RedirectError::NotAUrl)?;
+    // Hosts may hold `;` and `,`, which mean something where a policy names them.
+    let is_plain = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    if url.domain().is_some_and(|name| !is_plain(name)) {
+        return Err(RedirectError::NotAUrl);
+    }
     if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
         return Err(RedirectError::Hidden);
     }
@@ -120,6 +127,8 @@ mod tests {
             ("/cb", RedirectError::NotAUrl),
             ("https://app.example\\@evil.example/", RedirectError::NotAUrl),
             ("https://app.example/c b", RedirectError::NotAUrl),
+            ("https://a;sandbox/", RedirectError::NotAUrl),
+            ("https://a,b.example/", RedirectError::NotAUrl),
             ("https://app.example/\u{e4}", RedirectError::NotAUrl),
         ] {
             assert_eq!(check(bad).unwrap_err(), error, "{bad}");

@@ -6,6 +6,7 @@ use kenny_proto::tools::ArgError;
 use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
 use crate::accounts::{Busy, LoginError, TokenError, WeakPassword, seconds};
+use crate::invite::SetupError;
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
 use crate::trust::{PublishError, Refusal};
@@ -279,6 +280,9 @@ pub enum OpsError {
         /// What is there.
         there: Sha256Digest,
     },
+    /// There is no installer to be had.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The upload was refused.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -325,7 +329,7 @@ impl OpsError {
                 ("unauthorized", 401, "Not authorised")
             }
             Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
-            Self::RoleNeeded { .. } => ("role_needed", 403, "Not with this role"),
+            Self::RoleNeeded { .. } => ("forbidden", 403, "Not with this role"),
             Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
             Self::AccountExists(_) => ("account_exists", 409, "The account exists"),
             Self::LastOwner => ("last_owner", 409, "The last owner stays"),
@@ -385,6 +389,12 @@ impl OpsError {
                 ("nothing_to_go_back_to", 409, "There is nothing to go back to")
             }
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
+            Self::Setup(SetupError::Gone(_) | SetupError::Carry { .. }) => {
+                ("no_installer", 500, "There is no installer")
+            }
+            Self::Setup(SetupError::Unreadable(_)) => {
+                ("storage", 500, "The server could not read it")
+            }
             Self::Receive(error) => match error {
                 ReceiveError::NotAnAgent(_) => ("not_an_agent", 422, "Not an agent"),
                 ReceiveError::CarriesInvitation => {

@@ -12,6 +12,7 @@ use crate::audit::{Facts, Subject};
 use crate::auth::{random_bytes, sha256};
 use crate::events::kind;
 use crate::fleet::Identity;
+use crate::invite::{self, Setup};
 use crate::store::invitation_rows;
 use crate::store::rows::AgentRow;
 
@@ -84,17 +85,45 @@ async fn make(
     app.events.publish(kind::AGENT_INVITED, Some(&id), summary);
     let link = format!("{base_url}{INVITE_PATH}/{code}");
     let replaces = entry.as_ref().map_or(AgentIdentity::None, |entry| entry.lock().identity.kind());
-    let invitation = Invitation {
+    let invitation = invitation(app, base_url, id, code, expires_at);
+    let (powershell, problem) = match offer(app, &link, &invitation).await {
+        Ok(powershell) => (Some(powershell), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    Ok(AgentInvited { invitation, link, new_agent, replaces, powershell, problem })
+}
+
+/// What a PC needs to enrol with this code.
+pub fn invitation(
+    app: &App,
+    base_url: &str,
+    agent_id: AgentId,
+    code: InvitationCode,
+    expires_at: Timestamp,
+) -> Invitation {
+    Invitation {
         v: INVITATION_VERSION,
         server: tunnel_address(base_url),
-        agent_id: id,
+        agent_id,
         code,
         server_key: app.identity.public(),
         tuf_root: app.trust.root(),
         ca: app.agent_ca.clone(),
         expires_at,
-    };
-    Ok(AgentInvited { invitation, link, new_agent, replaces })
+    }
+}
+
+/// The line for PowerShell. The error says why there is nothing to install, and what to do.
+async fn offer(app: &App, link: &str, invitation: &Invitation) -> Result<String, String> {
+    let release = app.releases.for_setup().ok_or(
+        "the link offers no download yet, because no agent for Windows is released: `kenny release add kenny-agent.exe`",
+    )?;
+    let setup = Setup::make(&app.releases.files, &release, invitation).await.map_err(|error| {
+        tracing::warn!(%error, source = std::error::Error::source(&error), "there is no installer");
+        error.to_string()
+    })?;
+    let name = invite::file_name(&invitation.agent_id);
+    Ok(invite::powershell(link, &name, release.sha256, setup.sha256()))
 }
 
 /// Invitations that can still be redeemed.

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::{folder, mapping};
+use crate::auth::sha256;
 
 /// How many artifacts stay mapped: a few versions for a few platforms. A mapping costs address space, the pages are the kernel's.
 const MAPPED_ARTIFACTS: usize = 16;
@@ -282,7 +283,7 @@ fn receive_on_disk(
     drop(file);
     let bytes = if size_bytes == 0 { Bytes::new() } else { mapping::map(&temporary.0)? };
     let facts = image::read_facts(&bytes).map_err(ReceiveError::NotAnAgent)?;
-    if !matches!(invitation::find(&bytes, sha256_of), Ok(None)) {
+    if !matches!(invitation::find(&bytes, sha256), Ok(None)) {
         return Err(ReceiveError::CarriesInvitation);
     }
     let signer = signer_of(&bytes);
@@ -297,7 +298,7 @@ fn receive_on_disk(
 fn signer_of(bytes: &[u8]) -> Option<ReleaseSigner> {
     match authenticode::signer(bytes) {
         Ok(signer) => signer.map(|signer| ReleaseSigner {
-            certificate_sha256: sha256_of(signer.certificate),
+            certificate_sha256: sha256(signer.certificate),
             common_name: signer.common_name,
         }),
         Err(error) => {
@@ -305,12 +306,6 @@ fn signer_of(bytes: &[u8]) -> Option<ReleaseSigner> {
             None
         }
     }
-}
-
-/// A digest.
-pub fn sha256_of(bytes: &[u8]) -> Sha256Digest {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    Sha256Digest(digest.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
 }
 
 #[cfg(test)]
@@ -385,7 +380,7 @@ mod tests {
         let data = TempFolder::new();
         let files = ReleaseFiles::open(data.path()).unwrap();
         let own = signed_agent();
-        let whole = invitation::put(&own, sha256_of(&own), b"{}", sha256_of).unwrap().to_vec();
+        let whole = invitation::put(&own, sha256(&own), b"{}", sha256).unwrap().to_vec();
         let refused = files.receive(pieces(&whole)).await;
         assert!(matches!(refused, Err(ReceiveError::CarriesInvitation)), "{refused:?}");
         assert!(files.receive(pieces(&own)).await.is_ok());

@@ -114,7 +114,7 @@ impl Browser {
 
 impl Rig {
     /// Makes an account with [`PASSWORD`].
-    pub async fn account(&self, name: &str, role: Role) {
+    pub async fn person(&self, name: &str, role: Role) {
         let hash = crate::accounts::make_hash(PASSWORD);
         let name = name.to_owned();
         self.sql(move |connection| {

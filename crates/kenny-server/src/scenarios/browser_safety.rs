@@ -23,7 +23,7 @@ fn foreign(own: &str) -> Vec<Vec<(&'static str, String)>> {
 #[tokio::test]
 async fn forms_of_other_pages_change_nothing() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let page = browser.get("/account").await;
     let own = browser.says.clone();
@@ -45,8 +45,8 @@ async fn forms_of_other_pages_change_nothing() {
 #[tokio::test]
 async fn forms_without_the_sessions_own_token_change_nothing() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
-    rig.account("eve", Role::Viewer).await;
+    rig.person("anna", Role::Operator).await;
+    rig.person("eve", Role::Viewer).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let mut eve = Browser::signed_in(&rig, "eve").await;
     let theirs = eve.get("/account").await.hidden("csrf");
@@ -63,7 +63,7 @@ async fn forms_without_the_sessions_own_token_change_nothing() {
 #[tokio::test]
 async fn nobody_is_signed_in_by_another_page() {
     let rig = Rig::start().await;
-    rig.account("eve", Role::Viewer).await;
+    rig.person("eve", Role::Viewer).await;
     let mut browser = Browser::new(&rig);
     let page = browser.get("/login").await;
     let own = browser.says.clone();
@@ -147,7 +147,7 @@ async fn behind_https_cookies_never_go_without() {
         config.public_url = Some("https://kenny.example.org".parse().unwrap());
     })
     .await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let mut browser = Browser::new(&rig);
     // The proxy in front hands the public name on, or its own.
     browser.says[0].1 = "https://kenny.example.org".to_owned();

@@ -25,6 +25,8 @@ pub struct Chromium {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Option<String>,
     last_id: u64,
+    /// What the browser noted down for developers.
+    notes: Vec<String>,
     pictures: Option<PathBuf>,
     _profile: TempDir,
 }
@@ -70,13 +72,21 @@ impl Chromium {
         .expect("Chromium says where it listens");
         let (socket, _) = within(tokio_tungstenite::connect_async(address)).await.unwrap();
         let pictures = std::env::var_os("KENNY_SCREENSHOTS").map(PathBuf::from);
-        let mut chromium =
-            Self { process, socket, session: None, last_id: 0, pictures, _profile: profile };
+        let mut chromium = Self {
+            process,
+            socket,
+            session: None,
+            last_id: 0,
+            notes: Vec::new(),
+            pictures,
+            _profile: profile,
+        };
         let target = chromium.call("Target.createTarget", json!({"url": "about:blank"})).await;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = chromium.call("Target.attachToTarget", attach).await;
         chromium.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
         chromium.call("Page.enable", json!({})).await;
+        chromium.call("Log.enable", json!({})).await;
         chromium
     }
 
@@ -90,6 +100,9 @@ impl Chromium {
         loop {
             let message = within(self.socket.next()).await.unwrap().unwrap();
             let answer: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+            if let Some(note) = answer["params"]["entry"]["text"].as_str() {
+                self.notes.push(note.to_owned());
+            }
             if answer["id"] == self.last_id {
                 assert!(answer.get("error").is_none(), "{method}: {answer}");
                 return answer["result"].clone();
@@ -122,6 +135,18 @@ impl Chromium {
         panic!("never {expression} on {text}");
     }
 
+    /// Waits until the browser noted something down.
+    pub async fn until_noted(&mut self, words: &str) {
+        for _ in 0..600 {
+            self.value("1").await;
+            if self.notes.iter().any(|note| note.contains(words)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nothing of {words} in {:?}", self.notes);
+    }
+
     /// Types into what has the focus.
     pub async fn insert(&mut self, text: &str) {
         self.call("Input.insertText", json!({"text": text})).await;
@@ -132,14 +157,12 @@ impl Chromium {
         let (code, text) = match key {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
-            "Space" => (32, " "),
             "ArrowDown" => (40, ""),
             other => panic!("{other} has no code here"),
         };
         for kind in ["keyDown", "keyUp"] {
-            let name = if key == "Space" { " " } else { key };
             let mut event =
-                json!({"type": kind, "key": name, "code": key, "windowsVirtualKeyCode": code});
+                json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
             if kind == "keyDown" && !text.is_empty() {
                 event["text"] = text.into();
             }

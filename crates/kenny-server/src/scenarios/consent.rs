@@ -86,7 +86,7 @@ async fn a_registration_is_taken_as_a_public_client() {
 #[tokio::test]
 async fn somebody_is_asked_after_signing_in_and_the_answer_carries_what_it_must() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let path = program.request(&[]);
     let mut browser = Browser::new(&rig);
@@ -125,7 +125,7 @@ async fn somebody_is_asked_after_signing_in_and_the_answer_carries_what_it_must(
 #[tokio::test]
 async fn nothing_is_sent_to_an_address_that_is_not_the_programs() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let question = browser.get(&program.request(&[])).await;
@@ -157,7 +157,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_the_programs() {
 #[tokio::test]
 async fn the_program_is_told_what_is_wrong_with_its_request() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::new(&rig);
     let evil = "https://evil.example/mcp";
@@ -189,8 +189,8 @@ async fn the_program_is_told_what_is_wrong_with_its_request() {
 #[tokio::test]
 async fn nobody_permits_more_than_was_asked_or_than_they_may() {
     let rig = Rig::start().await;
-    rig.account("vera", Role::Viewer).await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("vera", Role::Viewer).await;
+    rig.person("anna", Role::Operator).await;
     let program = Program::registered(&rig).await;
     let mut vera = Browser::signed_in(&rig, "vera").await;
     let question = vera.get(&program.request(&[])).await;
@@ -212,7 +212,7 @@ async fn nobody_permits_more_than_was_asked_or_than_they_may() {
 #[tokio::test]
 async fn a_link_on_another_site_leads_to_the_question_and_no_further() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let path = program.request(&[]);
     let mut browser = Browser::signed_in(&rig, "anna").await;

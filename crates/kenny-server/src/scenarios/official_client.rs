@@ -14,7 +14,7 @@ use super::rig::Rig;
 #[tokio::test]
 async fn the_official_client_is_connected_by_a_person() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     rig.agent("pc-1").await;
     let address = format!("{}/mcp", rig.url);
     let (_, challenge) = program::mcp(&rig, None, "initialize", program::hello()).await;

@@ -10,7 +10,7 @@ use super::rig::{Rig, within};
 #[tokio::test]
 async fn a_code_becomes_tokens_that_open_mcp_and_nothing_else() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let code = program.approved(&mut browser, "operator").await;
@@ -50,7 +50,7 @@ async fn a_code_becomes_tokens_that_open_mcp_and_nothing_else() {
 #[tokio::test]
 async fn a_code_is_worth_nothing_to_anybody_else() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let other = program::register(
         &rig,
@@ -89,7 +89,7 @@ async fn a_code_is_worth_nothing_to_anybody_else() {
 #[tokio::test]
 async fn a_code_that_is_used_twice_ends_the_tokens_that_it_became() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let code = program.approved(&mut browser, "viewer").await;
@@ -105,7 +105,7 @@ async fn a_code_that_is_used_twice_ends_the_tokens_that_it_became() {
 #[tokio::test]
 async fn refresh_tokens_rotate_and_a_copy_ends_the_permission() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let (first_access, first) = program.tokens(&mut browser, "operator").await;
@@ -128,7 +128,7 @@ async fn refresh_tokens_rotate_and_a_copy_ends_the_permission() {
 #[tokio::test]
 async fn a_refresh_gives_no_more_than_was_permitted() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let (_, refresh) = program.tokens(&mut browser, "viewer").await;
@@ -151,7 +151,7 @@ async fn a_refresh_gives_no_more_than_was_permitted() {
 #[tokio::test]
 async fn tokens_end_with_time() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let (access, refresh) = program.tokens(&mut browser, "viewer").await;
@@ -175,7 +175,7 @@ async fn tokens_end_with_time() {
 #[tokio::test]
 async fn a_token_is_for_the_address_that_it_was_asked_for() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
     let (access, _) = program.tokens(&mut browser, "viewer").await;
@@ -188,8 +188,8 @@ async fn a_token_is_for_the_address_that_it_was_asked_for() {
 #[tokio::test]
 async fn a_viewers_token_changes_nothing_and_says_what_it_takes() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    rig.account("vera", Role::Viewer).await;
+    rig.person("anna", Role::Owner).await;
+    rig.person("vera", Role::Viewer).await;
     rig.agent("pc-1").await;
     let program = Program::registered(&rig).await;
     let mut anna = Browser::signed_in(&rig, "anna").await;
@@ -220,8 +220,8 @@ async fn a_viewers_token_changes_nothing_and_says_what_it_takes() {
 #[tokio::test]
 async fn people_and_programs_end_a_permission() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
-    rig.account("bert", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
+    rig.person("bert", Role::Owner).await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;
 
@@ -259,7 +259,7 @@ async fn people_and_programs_end_a_permission() {
 #[tokio::test]
 async fn permissions_end_with_the_account_that_gave_them() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Owner).await;
+    rig.person("anna", Role::Owner).await;
     let program = Program::registered(&rig).await;
     for sql in [
         "UPDATE accounts SET generation = generation + 1 WHERE name = 'anna'",
@@ -282,7 +282,7 @@ async fn permissions_end_with_the_account_that_gave_them() {
 #[tokio::test]
 async fn a_program_is_never_more_than_the_account_is_now() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     rig.agent("pc-1").await;
     let program = Program::registered(&rig).await;
     let mut browser = Browser::signed_in(&rig, "anna").await;

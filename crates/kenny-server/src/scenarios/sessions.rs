@@ -8,7 +8,7 @@ use super::rig::Rig;
 #[tokio::test]
 async fn somebody_signs_in_and_out() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let mut browser = Browser::new(&rig);
     assert_eq!(browser.get("/").await.location(), "/account");
     assert_eq!(browser.get("/account").await.location(), "/login");
@@ -46,7 +46,7 @@ async fn somebody_signs_in_and_out() {
 #[tokio::test]
 async fn a_login_makes_a_new_secret_and_ends_the_old_one() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let mut browser = Browser::new(&rig);
     // Somebody else planted a cookie: it must not become the session.
     browser.cookies.insert("kenny_session".to_owned(), "planted".to_owned());
@@ -80,7 +80,7 @@ async fn a_login_makes_a_new_secret_and_ends_the_old_one() {
 #[tokio::test]
 async fn sessions_end_with_time_and_with_what_happens_to_the_account() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     for sql in [
         "UPDATE sessions SET last_used_at = '2026-01-01T00:00:00Z'",
         "UPDATE sessions SET created_at = '2026-01-01T00:00:00Z'",
@@ -103,8 +103,8 @@ async fn sessions_end_with_time_and_with_what_happens_to_the_account() {
 #[tokio::test]
 async fn somebody_ends_their_own_other_sessions_alone() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
-    rig.account("bert", Role::Owner).await;
+    rig.person("anna", Role::Operator).await;
+    rig.person("bert", Role::Owner).await;
     let mut here = Browser::signed_in(&rig, "anna").await;
     let mut there = Browser::signed_in(&rig, "anna").await;
     let mut bert = Browser::signed_in(&rig, "bert").await;
@@ -125,7 +125,7 @@ async fn somebody_ends_their_own_other_sessions_alone() {
 #[tokio::test]
 async fn a_code_is_asked_for_where_the_account_has_one() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let secret = *b"12345678901234567890";
     rig.sql(move |connection| {
         connection.execute(
@@ -166,7 +166,7 @@ async fn a_code_is_asked_for_where_the_account_has_one() {
 #[tokio::test]
 async fn a_login_leads_to_this_server_alone() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     for next in ["https://evil.example/", "//evil.example", "/\\evil.example", "/%09/evil.example"]
     {
         let mut browser = Browser::new(&rig);
@@ -183,7 +183,7 @@ async fn a_login_leads_to_this_server_alone() {
 #[tokio::test]
 async fn failures_slow_the_next_try_down_and_the_page_says_so() {
     let rig = Rig::start().await;
-    rig.account("anna", Role::Operator).await;
+    rig.person("anna", Role::Operator).await;
     let mut browser = Browser::new(&rig);
     for _ in 0..50 {
         let answer = browser.sign_in("anna", "not it").await;

@@ -28,7 +28,7 @@ async fn a_token_never_makes_itself_more() {
     let owner = rig.log_in("anna", &password).await;
     let (viewer, made) = rig.token(&owner, json!({"name": "looks", "role": "viewer"})).await;
     assert_eq!(made["role"], "viewer");
-    let needed = (403, "role_needed".to_owned());
+    let needed = (403, "forbidden".to_owned());
     let confirmation = json!({"password": password});
     for (method, path, body) in [
         ("GET", "/accounts", Value::Null),
@@ -47,7 +47,7 @@ async fn a_token_never_makes_itself_more() {
     let password = rig.account("bert", "operator").await;
     let login = |role: &str| json!({"account": "bert", "password": password, "token_name": "x", "role": role});
     let (status, problem) = rig.log_in_with(login("owner")).await;
-    assert_eq!((status, &problem["code"]), (403, &json!("role_needed")));
+    assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
     let (status, made) = rig.log_in_with(login("viewer")).await;
     assert_eq!((status, &made["token"]["role"]), (201, &json!("viewer")));
     rig.stop().await;
@@ -142,7 +142,7 @@ async fn tokens_are_revoked_by_their_account_and_by_owners() {
     let refused = rig.refused(&anna, "DELETE", &path, Value::Null).await;
     assert_eq!(refused, (404, "unknown_token".to_owned()));
     let refused = rig.refused(&anna, "GET", "/tokens?account=bert", Value::Null).await;
-    assert_eq!(refused, (403, "role_needed".to_owned()));
+    assert_eq!(refused, (403, "forbidden".to_owned()));
     let (status, own) = rig.call_as(&anna, "GET", "/tokens?account=anna", None).await;
     assert_eq!((status, own["tokens"].as_array().unwrap().len()), (200, 1));
     let (status, _) = rig.call("DELETE", &path, None).await;
@@ -176,5 +176,24 @@ async fn an_account_has_a_bounded_number_of_tokens() {
     }
     let refused = rig.refused(&rig.token, "POST", "/tokens", json!({"name": "one more"})).await;
     assert_eq!(refused, (409, "too_many_tokens".to_owned()));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn mcp_takes_tokens_for_as_long_as_they_hold() {
+    let rig = Rig::start().await;
+    let (token, made) = rig.token(&rig.token, json!({"name": "assistant", "role": "viewer"})).await;
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}
+    }});
+    let ask = async || {
+        let request = rig.http.post(format!("{}/mcp", rig.url)).bearer_auth(&token);
+        let request = request.header("accept", "application/json, text/event-stream");
+        within(request.json(&initialize).send()).await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask().await, 200);
+    let (status, _) = rig.call("DELETE", &format!("/tokens/{}", made["id"]), None).await;
+    assert_eq!(status, 204);
+    assert_eq!(ask().await, 401);
     rig.stop().await;
 }

@@ -63,7 +63,7 @@ fn program_row(who: &SignedIn, program: &GrantRow) -> Markup {
                     (may) ", answers at " (redirect::place(&program.redirect_uri))
                     br;
                     "connected " (time(program.created_at))
-                    @if let Some(at) = program.last_used_at { ", last used " (time(at)) }
+                    @if let Some(at) = program.last_used_at { br; "last used " (time(at)) }
                 }
             }
             (row_action(&who.csrf, "/account/programs/end", &program.id, "Disconnect", &format!("Disconnect {name}")))
@@ -81,7 +81,7 @@ fn session_row(who: &SignedIn, session: &SessionRow) -> Markup {
                     @if session.id == who.session_id { " " span.tag { "this browser" } }
                 }
                 p.hint {
-                    @if let Some(address) = &session.address { "from " (address) ", " }
+                    @if let Some(address) = &session.address { "from " (address) br; }
                     "signed in " (time(session.created_at))
                     br;
                     "last used " (time(session.last_used_at))

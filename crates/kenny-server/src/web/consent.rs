@@ -96,7 +96,7 @@ fn ask(who: &SignedIn, asked: &Authorization, query: &str) -> Response {
     let content = html! {
         p.lead {
             "“" strong { (name) } "” wants to act on your PCs as " strong { (account.name) }
-            ". It runs at " strong { (redirect::place(asked.redirect.uri.as_str())) } "."
+            " (" (account.role) "). It runs at " strong { (redirect::place(asked.redirect.uri.as_str())) } "."
         }
         (caution(&html! {
             p {

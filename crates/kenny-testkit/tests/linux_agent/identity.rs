@@ -14,9 +14,9 @@ use crate::site::{SOON, Site};
 fn keys(site: &Site, pc: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(site.pc(pc))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".key") {
-            names.push(name);
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "key") {
+            names.push(path.display().to_string());
         }
     }
     Ok(names)

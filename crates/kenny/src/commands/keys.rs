@@ -90,7 +90,7 @@ pub async fn init(args: InitArgs, connection: Connection) -> Result<(), CliError
     folder.targets = Some(empty);
     print(&folder)?;
     output::note(&format!(
-        "{}\nTake the private keys of root to where no network reaches, each to its own place, and keep a copy of each.\n\
+        "{} is a repository now. Take the private keys of root to where no network reaches, each to its own place, and keep a copy of each.\n\
          Then `kenny release sign` and `kenny release publish` (--repository {0}).",
         args.dir.display()
     ));
@@ -169,7 +169,8 @@ pub async fn rotate(args: RotateArgs, connection: Connection) -> Result<(), CliE
 /// What a folder has, as people read it; what is missing goes to standard error.
 pub fn print(folder: &Folder) -> Result<(), CliError> {
     let root = folder.root();
-    let mut table = output::Table::new(&["ROLE", "VERSION", "EXPIRES", "SIGNED", "KEYS"]);
+    let mut table =
+        output::Table::new(&["ROLE", "VERSION", "EXPIRES", "SIGNED", "KEYS (+ SIGNED)"]);
     let mut row = |role: &str, version: NonZeroU64, expires: String, standing: &Standing| {
         let keys = standing.signed.iter().map(|id| format!("{}+", roles::short(id)));
         let missing = standing.missing.iter().map(|id| roles::short(id));

@@ -30,7 +30,7 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
     let health = client.health().await?;
     let agents = client.agents().await?.agents;
     let releases = client.releases().await?.releases;
-    let server_key = client.server().await?.server_key;
+    let server_key = client.server_info().await?.server_key;
     let trust = client.trust().await?;
     let status = Status::new((client.address(), server_key), health, (&agents, &releases), trust);
     if output.json {
@@ -111,7 +111,7 @@ impl<'a> Status<'a> {
                     .to_owned()
             }
             TrustMode::Signed => {
-                format!("by offline keys, {} targets", self.trust.targets.len())
+                format!("by offline keys; executables signed: {}", self.trust.targets.len())
             }
         }
     }

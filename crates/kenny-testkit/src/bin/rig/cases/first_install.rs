@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kenny_proto::api::UpdateState;
+use kenny_proto::api::{AgentIdentity, UpdateState};
+use kenny_proto::invitation::INVITE_PATH;
 use kenny_testkit::client::pretty;
 use kenny_testkit::{Machine, eventually};
 
@@ -79,6 +80,44 @@ pub async fn installed_apps_names_the_version_and_removes_everything(
     .await?;
     nothing_is_left(site).await?;
     ensure!(entry(site, "DisplayName").await?.is_none(), "Installed apps still has it");
+    Ok(Outcome::Passed)
+}
+
+/// What a double click comes to once Windows was answered with yes: `install`, and nothing else said.
+pub async fn a_downloaded_installer_makes_the_pc_an_agent(
+    site: &Site,
+    options: &Options,
+) -> Result<Outcome> {
+    let added = site.client().add_release(&options.assets.old).await?;
+    let name = format!("kenny-agent-setup-{}.exe", site.agent);
+    let code = &site.invitation.code;
+    let page = site.client().download(&format!("{INVITE_PATH}/{code}")).await?;
+    ensure!(String::from_utf8_lossy(&page).contains(&name), "the page does not offer {name}");
+    let installer = site.client().download(&format!("{INVITE_PATH}/{code}/{name}")).await?;
+    ensure!(installer.len() as u64 > added.release.size_bytes, "nothing is inside");
+
+    let file = site.assets.work.join(&name);
+    fs_err::write(&file, installer)?;
+    let downloaded = site.machine.put(&file)?;
+    fs_err::remove_file(&file)?;
+    // As a browser may leave it.
+    let mut permissions = fs_err::metadata(&downloaded)?.permissions();
+    permissions.set_readonly(true);
+    fs_err::set_permissions(&downloaded, permissions)?;
+    let install = ["install", "--service-name", site.machine.service_name()];
+    site.machine.run(&downloaded, &install).await?.success()?;
+
+    let agent =
+        site.client().online(&site.agent, Some(&options.assets.old_version()), SOON).await?;
+    ensure!(agent.identity == AgentIdentity::Key, "it is {:?}", agent.identity);
+    ensure!(agent.sha256 == Some(added.release.sha256), "it runs other bytes than were released");
+    ensure!(
+        fs_err::read(site.active())? == fs_err::read(&options.assets.old)?,
+        "the installed executable is not the released one"
+    );
+    // Once more is no harm.
+    site.machine.run(&downloaded, &install).await?.success()?;
+    site.client().online(&site.agent, None, SOON).await?;
     Ok(Outcome::Passed)
 }
 

@@ -30,7 +30,8 @@ fn key_file(site: &Site) -> Result<std::path::PathBuf> {
 fn keys(site: &Site) -> Result<usize> {
     let mut count = 0;
     for entry in fs_err::read_dir(site.machine.install_dir())? {
-        count += usize::from(entry?.file_name().to_string_lossy().ends_with(".key"));
+        let path = entry?.path();
+        count += usize::from(path.extension().is_some_and(|extension| extension == "key"));
     }
     Ok(count)
 }

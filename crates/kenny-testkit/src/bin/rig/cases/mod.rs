@@ -80,6 +80,7 @@ pub const ALL: &[Case] = cases![
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
     first_install::installed_apps_names_the_version_and_removes_everything,
+    first_install::a_downloaded_installer_makes_the_pc_an_agent,
     first_install::ordinary_accounts_write_to_nothing,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
