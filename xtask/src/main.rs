@@ -40,7 +40,7 @@ cargo xtask COMMAND
   interop               python-tuf, in an environment of its own, takes a target from the real server
   mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
   fuzz [--seconds N] [TARGET...]
-                        the fuzz targets (frames, image, journal), 60 s each
+                        the fuzz targets (frames, image, invitation, journal), 60 s each
   fuzz TARGET --input FILE
                         one input once, with all that the target says
   fuzz --keep [TARGET...]

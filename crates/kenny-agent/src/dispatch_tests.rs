@@ -23,7 +23,7 @@ fn dispatcher(most: usize) -> Arc<Dispatcher> {
     let config = identity.over(None).unwrap();
     let (_, stop) = watch::channel(false);
     let driver = Driver::new(layout, config, Mode::Foreground, Outbox::default(), stop);
-    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
+    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false, false) };
     Arc::new(Dispatcher { most, ..Dispatcher::new(toolbox, driver) })
 }
 

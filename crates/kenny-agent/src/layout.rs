@@ -66,6 +66,11 @@ impl Layout {
 }
 
 impl Layout {
+    /// The pinned root and what was verified by it.
+    pub fn trust_dir(&self) -> PathBuf {
+        self.state_dir.join("trust")
+    }
+
     /// Held by whoever prepares an update.
     pub fn staging_lock(&self) -> PathBuf {
         self.update_dir.join("staging.lock")

@@ -203,6 +203,10 @@ fn judge(state: UpdateState, kind: FailureKind, ended_at: Timestamp) -> Last {
         | FailureKind::Disk
         | FailureKind::Preflight
         | FailureKind::NoPrevious
+        | FailureKind::Untrusted
+        | FailureKind::Expired
+        | FailureKind::BelowFloor
+        | FailureKind::NotApplicable
         | FailureKind::Updater
         | FailureKind::Stop
         | FailureKind::Swap

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
+use kenny_proto::AccountName;
 use url::Url;
 
 use crate::trust::Lifetimes;
@@ -32,12 +33,26 @@ pub struct Cli {
 }
 
 /// Subcommands; without one the server runs.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Makes a new operator token and prints it; the old one is worth nothing from then on.
+    /// Makes a new token of the account `owner` and prints it; its old ones are worth nothing from then on. The server must
+    /// not run.
     ResetToken,
+    /// Helps an account whose password or second factor is lost. The server must not run.
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+}
+
+/// About one account.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AccountCommand {
+    /// Gives it a random password and prints it; its second factor, tokens and sessions are gone, and it is enabled.
+    Reset {
+        /// The account's name
+        name: AccountName,
+    },
 }
 
 /// Flags of the server itself.
@@ -58,6 +73,9 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// Certificates (PEM) that invited PCs shall trust besides their system's, where the server's is of an own authority.
+    #[arg(long, env = "KENNY_AGENT_CA", value_name = "FILE")]
+    pub agent_ca: Option<PathBuf>,
     /// Days for which a signed snapshot of the releases holds; it is renewed at half of that.
     #[arg(long, env = "KENNY_SNAPSHOT_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
     pub snapshot_days: u32,
@@ -101,6 +119,8 @@ pub struct Config {
     pub insecure_http: bool,
     /// How others reach the server.
     pub public_url: Option<Url>,
+    /// Certificates that invited PCs trust besides their system's.
+    pub agent_ca: Option<PathBuf>,
     /// Time between heartbeats; three without a frame mean offline.
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
@@ -143,6 +163,7 @@ impl Config {
             tls: None,
             insecure_http: false,
             public_url: None,
+            agent_ca: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
             lifetimes: Lifetimes::default(),
@@ -170,6 +191,7 @@ impl Config {
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,
             public_url: options.public_url,
+            agent_ca: options.agent_ca,
             ..Self::new(data_dir)
         }
     }

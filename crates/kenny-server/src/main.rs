@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kenny_server::config::{Cli, Command, LogFormat};
+use kenny_server::config::{AccountCommand, Cli, Command, LogFormat};
 use kenny_server::signals::Signals;
 use kenny_server::{Config, Server};
 use tracing_subscriber::EnvFilter;
@@ -31,7 +31,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Some(Command::ResetToken) => {
                 let token = kenny_server::reset_operator_token(&cli.data_dir).await?;
-                say(&format!("\n  New operator token (shown this once, the old one is void):\n\n    {token}\n\n"))
+                say(&format!(
+                    "\n  New token of the account `owner` (shown this once, its old ones are void):\n\n    {token}\n\n"
+                ))
+            }
+            Some(Command::Account(AccountCommand::Reset { name })) => {
+                let password = kenny_server::reset_account(&cli.data_dir, &name).await?;
+                say(&format!(
+                    "\n  New password of {name} (shown this once; second factor, tokens and sessions are gone):\n\n    \
+                     {password}\n\n  Log in with `kenny login URL --account {name}`, then `kenny account password`.\n\n"
+                ))
             }
             Some(Command::Openapi) | None => serve(Config::from_cli(cli.data_dir, cli.options)).await,
         }
@@ -45,7 +54,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         format!("kenny-server {} listens on {}\n", env!("CARGO_PKG_VERSION"), server.url());
     if let Some(token) = &server.operator_token {
         lines = format!(
-            "{lines}\n  Operator token (shown this once, only its hash is kept):\n\n    {token}\n\n  \
+            "{lines}\n  Token of the account `owner` (shown this once, only its hash is kept):\n\n    {token}\n\n  \
+             `kenny login URL` takes it, and `kenny account password` gives the account a password.\n  \
              Lost it? Stop the server and run `kenny-server reset-token`.\n\n"
         );
     }

@@ -1,6 +1,7 @@
 //! Putting a server together, serving, and going down in order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +10,27 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
-use kenny_proto::Sha256Digest;
+use kenny_proto::{AccountName, Sha256Digest};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::{self, Accounts, Directory};
 use crate::app::App;
-use crate::auth::{self, TokenHash};
+use crate::auth;
 use crate::config::Config;
+use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, rows, trust_rows, update_rows};
+use crate::store::{DataDir, Store, account_rows, rows, trust_rows, update_rows};
 use crate::trust::Trust;
-use crate::{http, rollout, tls, trust, tunnel};
+use crate::tunnel::ProbeNonces;
+use crate::web::pending::PendingLogins;
+use crate::{http, identity, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -55,6 +61,8 @@ impl Server {
         })?;
         let files = ReleaseFiles::open(data_dir.path())
             .context("the folder of the releases cannot be opened")?;
+        let identity = identity::load_or_make(data_dir.path())?;
+        let agent_ca = config.agent_ca.as_deref().map(tls::certificates_for_agents).transpose()?;
         let kept = Kept::load(&store).await.context("the database cannot be read")?;
         let listener = TcpListener::bind(config.listen).with_context(|| {
             format!("cannot listen on {}; is another server running there?", config.listen)
@@ -66,10 +74,16 @@ impl Server {
             public_url: config.public_url,
             heartbeat: config.heartbeat,
             pace: config.pace,
-            operator_token: kept.operator_token_hash,
+            accounts: Accounts::new(store.clone(), kept.directory),
+            identity,
+            probe_nonces: ProbeNonces::new(&kept.artifact_secret.0),
+            door: Door::default(),
+            agent_ca,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             trust: Trust::open(&kept.trust, config.lifetimes)?,
+            clients: Seal::new(&kept.artifact_secret.0),
+            pending_logins: PendingLogins::default(),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,
@@ -147,6 +161,9 @@ impl Server {
         if let Err(error) = app.fleet.flush(&app.store).await {
             tracing::warn!(%error, "what agents reported last is not in the database");
         }
+        if let Err(error) = app.accounts.save_uses().await {
+            tracing::warn!(%error, "when tokens were last used is not in the database");
+        }
         app.store.close().await;
         drop(data_dir);
         tracing::info!("stopped");
@@ -165,12 +182,10 @@ impl Background {
         let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
         let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
         let trust = tokio::spawn(async move { trust::run_timer(&renewed).await });
-        Self(
-            [sweeper, writer, timer, trust]
-                .iter()
-                .map(tokio::task::JoinHandle::abort_handle)
-                .collect(),
-        )
+        let accounts = Arc::clone(&app.accounts);
+        let uses = tokio::spawn(async move { accounts.write_uses().await });
+        let tasks = [sweeper, writer, timer, trust, uses];
+        Self(tasks.map(|task| task.abort_handle()).into())
     }
 
     fn stop(self) {
@@ -183,7 +198,7 @@ impl Background {
 /// What the database has at start; secrets that it has not are made.
 struct Kept {
     operator_token: Option<String>,
-    operator_token_hash: TokenHash,
+    directory: Directory,
     artifact_secret: Sha256Digest,
     fleet: Fleet,
     releases: Vec<kenny_proto::api::Release>,
@@ -195,14 +210,7 @@ impl Kept {
     async fn load(store: &Store) -> anyhow::Result<Self> {
         let kept = store
             .run(|connection| {
-                let (operator_token, operator_token_hash) = if let Some(hash) =
-                    rows::bytes_setting(connection, rows::OPERATOR_TOKEN_HASH)?
-                {
-                    (None, TokenHash(hash))
-                } else {
-                    let (token, hash) = new_operator_token(connection)?;
-                    (Some(token), hash)
-                };
+                let operator_token = account_rows::first_account(connection, Timestamp::now())?;
                 let artifact_secret =
                     if let Some(secret) = rows::bytes_setting(connection, rows::ARTIFACT_SECRET)? {
                         secret
@@ -213,7 +221,7 @@ impl Kept {
                     };
                 Ok(Self {
                     operator_token,
-                    operator_token_hash,
+                    directory: Directory::load(connection)?,
                     artifact_secret,
                     fleet: Fleet::new(
                         rows::agents(connection)?,
@@ -233,18 +241,39 @@ impl Kept {
     }
 }
 
-fn new_operator_token(connection: &rusqlite::Connection) -> rusqlite::Result<(String, TokenHash)> {
-    let token = auth::new_operator_token();
-    let hash = TokenHash::of(&token);
-    rows::set_setting(connection, rows::OPERATOR_TOKEN_HASH, &hash.0.to_string())?;
-    Ok((token, hash))
-}
-
-/// Makes a new operator token for the data folder of a server that does not run.
-pub async fn reset_operator_token(data_dir: &std::path::Path) -> anyhow::Result<String> {
+/// Makes a new token of the account `owner` for the data folder of a server that does not run. Its other tokens are worth
+/// nothing from then on.
+pub async fn reset_operator_token(data_dir: &Path) -> anyhow::Result<String> {
     let data_dir = DataDir::open(data_dir)?;
     let store = Store::open(&data_dir, Arc::default())?;
-    let (token, _) = store.run(new_operator_token).await?;
+    let now = Timestamp::now();
+    let token = store.run(move |connection| account_rows::rescue_token(connection, now)).await?;
     store.close().await;
     Ok(token)
+}
+
+/// Gives an account a random password, for the data folder of a server that does not run: its second factor, tokens and
+/// sessions are gone, and it is enabled. The password.
+pub async fn reset_account(data_dir: &Path, name: &AccountName) -> anyhow::Result<String> {
+    let data_dir = DataDir::open(data_dir)?;
+    let store = Store::open(&data_dir, Arc::default())?;
+    let password = accounts::new_password();
+    let (hash, wanted) = (accounts::make_hash(&password), name.clone());
+    let names = store
+        .run(move |connection| {
+            let Some(id) = account_rows::find_account(connection, wanted.as_str())? else {
+                let accounts = account_rows::accounts(connection)?;
+                return Ok(Err(accounts.into_iter().map(|account| account.name.to_string())));
+            };
+            account_rows::reset_account(connection, id, &hash)?;
+            account_rows::set_disabled(connection, id, false)?;
+            Ok(Ok(()))
+        })
+        .await?;
+    store.close().await;
+    if let Err(names) = names {
+        let names: Vec<String> = names.collect();
+        anyhow::bail!("there is no account `{name}`; there are: {}", names.join(", "));
+    }
+    Ok(password)
 }

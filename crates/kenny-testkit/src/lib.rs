@@ -11,7 +11,9 @@ pub mod machine;
 pub mod poll;
 pub mod process;
 pub mod raw;
+pub mod repository;
 pub mod server;
+pub mod signing;
 
 pub use client::Client;
 pub use faults::{Fault, Faults};
@@ -19,4 +21,5 @@ pub use foreground::Foreground;
 pub use machine::Machine;
 pub use poll::eventually;
 pub use raw::Peer;
+pub use repository::{Answer, Metadata};
 pub use server::Server;

@@ -4,9 +4,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use kenny_proto::AgentId;
+use kenny_proto::{AccountName, AgentId, Role};
 use semver::{Version, VersionReq};
 use url::Url;
+
+use crate::expiry::Expiry;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -14,8 +16,8 @@ Exit codes:
   1  the operation failed (a tool's error, an update rolled back or failed)
   2  wrong usage or input
   3  the server is not reachable
-  4  the token is missing or not accepted
-  5  there is no such agent, tool, release or update
+  4  not logged in, or not allowed to
+  5  there is no such agent, tool, release, update, account or token
   6  the agent is offline
   7  timed out while waiting
 
@@ -44,7 +46,7 @@ pub struct Connection {
     /// The server's address [default: what `kenny login` kept, or http://127.0.0.1:7741]
     #[arg(long, global = true, value_name = "URL", env = "KENNY_SERVER_URL")]
     pub server: Option<Url>,
-    /// The operator's token
+    /// An API token
     #[arg(long, global = true, value_name = "TOKEN", env = "KENNY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Trust the certificates in this PEM file, besides those that the system trusts
@@ -55,11 +57,12 @@ pub struct Connection {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Keep a server's address and the operator's token for later calls (the token is asked for, or read from a pipe)
-    Login {
-        /// The server's address, such as <https://kenny.example.net>
-        url: Url,
-    },
+    /// Keep a server's address and a token for later calls: a new one by name and password, or one that is given
+    Login(LoginArgs),
+    /// Revoke the token that `kenny login` kept, and forget it
+    Logout,
+    /// Show as whom this machine acts, and what that allows
+    Whoami,
     /// Show the server's version and health, and what it looks after
     Status,
     /// List all agents
@@ -67,6 +70,12 @@ pub enum Command {
     /// Add, show or remove one agent, or clear what is held for it
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Look after accounts, and after the own password and second factor
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Make, list or revoke API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Add, sign, publish or list releases
     #[command(subcommand)]
     Release(ReleaseCommand),
@@ -90,13 +99,142 @@ pub enum Command {
     Events(EventsArgs),
 }
 
+/// `kenny login`.
+#[derive(Debug, Args)]
+pub struct LoginArgs {
+    /// The server's address, such as <https://kenny.example.net>
+    pub url: Url,
+    /// Log in to this account: its password is asked for (or read from a pipe), and makes a new token for this machine.
+    /// Without it a token is asked for
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<AccountName>,
+    /// With --account: what the new token is for [default: this machine's name]
+    #[arg(long, value_name = "TEXT", requires = "account")]
+    pub name: Option<String>,
+    /// With --account: what the new token may do [default: what the account may]
+    #[arg(long, requires = "account")]
+    pub role: Option<Role>,
+    /// With --account: when the new token ends, such as 90d [default: never by itself]
+    #[arg(long, value_name = "WHEN", requires = "account")]
+    pub expires: Option<Expiry>,
+}
+
+/// About accounts.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// List all accounts
+    List,
+    /// Make an account: prints a random password, this once
+    Create {
+        /// The name that it will have
+        name: AccountName,
+        /// What it may do: viewer, operator or owner
+        #[arg(long)]
+        role: Role,
+    },
+    /// Change what an account may do
+    SetRole {
+        /// The account
+        name: AccountName,
+        /// What it may do from now on: viewer, operator or owner
+        role: Role,
+    },
+    /// Let nobody in through an account any more: revokes its tokens and ends its sessions
+    Disable {
+        /// The account
+        name: AccountName,
+    },
+    /// Let somebody in through an account again
+    Enable {
+        /// The account
+        name: AccountName,
+    },
+    /// Give an account a random password, for who forgot it or lost the second factor; its tokens are revoked
+    Reset {
+        /// The account
+        name: AccountName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove an account and its tokens
+    Remove {
+        /// The account
+        name: AccountName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Change the own password (asked for, or read from a pipe: the old one, if there is one, then the new one)
+    Password,
+    /// The own second factor: codes of an authenticator (TOTP)
+    #[command(subcommand)]
+    Totp(TotpCommand),
+}
+
+/// About the own second factor.
+#[derive(Debug, Subcommand)]
+pub enum TotpCommand {
+    /// Set it up: shows a secret for the authenticator and asks for its first code
+    Enable,
+    /// Have the password be enough
+    Disable,
+    /// Make new recovery codes; the ones before are worth nothing then
+    RecoveryCodes,
+}
+
+/// About API tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token of the own account: prints it, this once
+    Create {
+        /// What it is for, such as the program that will use it
+        name: String,
+        /// What it may do [default: what the token in use may]
+        #[arg(long)]
+        role: Option<Role>,
+        /// When it ends, such as 90d, 12h or 2027-01-31T00:00:00Z [default: never by itself]
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<Expiry>,
+    },
+    /// List the own tokens, or those of another account
+    List {
+        /// Those of this account (for owners)
+        #[arg(long, value_name = "NAME")]
+        account: Option<AccountName>,
+    },
+    /// Revoke a token: an own one, or for owners any
+    Revoke {
+        /// Its id, as `kenny token list` shows it
+        id: i64,
+    },
+}
+
 /// About one agent.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Make an agent: prints its token, this once, and how to install it on the PC
+    /// Invite a PC to be this agent, which is made where there is none: prints a link and a one-time code
+    Invite {
+        /// The id that it has or will have
+        id: AgentId,
+        /// For how long the code is good, such as 90m, 24h or 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
+        expires: u64,
+    },
+    /// List the invitations that can still be redeemed
+    Invitations,
+    /// Withdraw an agent's open invitation: its code is good for nothing then
+    Withdraw {
+        /// The agent
+        id: AgentId,
+    },
+    /// Make an agent of 0.2, which authenticates by a token (all others are invited): prints the token, this once
     Add {
         /// The id that it will have
         id: AgentId,
+        /// Say that it is to be one with a token
+        #[arg(long)]
+        legacy: bool,
     },
     /// Show all that is known about an agent
     Show {
@@ -382,6 +520,20 @@ pub struct EventsArgs {
     pub last: usize,
 }
 
+/// Seconds of a time such as `90m`, `24h` or `7d`.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let wrong =
+        || format!("`{text}` is no time; give minutes, hours or days, such as 90m, 24h or 7d");
+    let unit_s = match text.chars().last() {
+        Some('m') => 60,
+        Some('h') => 60 * 60,
+        Some('d') => 24 * 60 * 60,
+        Some(_) | None => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(unit_s).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -409,5 +561,41 @@ mod tests {
         assert!(accepted("kenny rollback pc-1 --watch --timeout 5"));
         assert!(!accepted("kenny rollback pc-1 --timeout 5"));
         assert!(accepted("kenny agent clear-hold pc-1"));
+    }
+
+    #[test]
+    fn an_invitation_ends_after_a_time_that_has_a_unit() {
+        assert!(accepted("kenny agent invite pc-1 --expires 90m"));
+        assert!(!accepted("kenny agent invite pc-1 --expires 90"));
+        for (text, seconds) in [("1m", 60), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(lifetime(text), Ok(seconds));
+        }
+        for bad in [
+            "",
+            "h",
+            "-1h",
+            "1.5h",
+            "1 h",
+            "1w",
+            "99999999999999999999d",
+            "9999999999999999d",
+            "1ä",
+        ] {
+            assert!(lifetime(bad).unwrap_err().contains("24h"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_roles_are_checked_where_they_are_typed() {
+        assert!(accepted("kenny login http://h --account anna --role viewer --expires 90d"));
+        assert!(!accepted("kenny login http://h --role viewer"));
+        assert!(accepted("kenny account create anna@home --role operator"));
+        assert!(!accepted("kenny account create anna"));
+        assert!(!accepted("kenny account create Anna --role operator"));
+        assert!(!accepted("kenny account set-role anna root"));
+        assert!(accepted("kenny account totp recovery-codes"));
+        assert!(accepted("kenny token create backup --role viewer --expires 2027-01-31T00:00:00Z"));
+        assert!(!accepted("kenny token create backup --expires soon"));
+        assert!(!accepted("kenny token revoke backup"));
     }
 }

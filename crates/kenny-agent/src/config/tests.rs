@@ -175,7 +175,7 @@ fn what_is_known_must_be_right_in_a_newer_file_too() {
 fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
     let (_folder, path) = file(NEWER);
     let mut config = Config::load(&path).unwrap();
-    config.token = "new".to_owned();
+    config.token = Some("new".to_owned());
     config.ca_file = None;
     config.save(&path).unwrap();
     let saved = json_of(&path);
@@ -183,7 +183,8 @@ fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
         "schema": 99, "server": "ws://127.0.0.1:7741/agent/ws", "agent_id": "pc", "token": "new",
         "telemetry_interval_secs": 900, "log_level": "info", "tray": {"shown": true},
         "update": {
-            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "channel": "beta",
+            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "require_authenticode": false,
+            "channel": "beta",
         },
     });
     assert_eq!(saved, expected);

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{BUDGET, Journal, Quarantined};
-use kenny_proto::UpdateReport;
+use kenny_proto::frames::Section;
+use kenny_proto::{PublicKey, UpdateReport};
 use serde::Serialize;
 
 use super::scm::{Scm, ServiceState, StartType};
@@ -12,6 +14,7 @@ use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::state::AgentState;
+use crate::trust::Trust;
 use crate::update::{self, Kept, words};
 
 /// What `status --json` prints.
@@ -30,10 +33,16 @@ struct Report {
     running_version: Option<String>,
     server: Option<String>,
     agent_id: Option<String>,
+    /// How it proves who it is: `key` or `legacy`.
+    identity: Option<&'static str>,
+    /// The server's key that was pinned.
+    server_key: Option<PublicKey>,
     config_error: Option<String>,
     connected: bool,
     since: Option<jiff::Timestamp>,
     last_error: Option<String>,
+    /// Who has the say over updates, as the telemetry tells it.
+    trust: Section,
     /// The last update, with each step and its time.
     update: Option<UpdateReport>,
     /// What is wrong with the journal, where it cannot be used.
@@ -103,6 +112,16 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
         running_version: current.map(|state| state.version.clone()),
         server: config.as_ref().ok().map(|config| config.server.to_string()),
         agent_id: config.as_ref().ok().map(|config| config.agent_id.to_string()),
+        identity: config.as_ref().ok().map(|config| match config.identity {
+            Some(_) => "key",
+            None => "legacy",
+        }),
+        server_key: config
+            .as_ref()
+            .ok()
+            .and_then(|config| config.identity.as_ref())
+            .map(|identity| identity.server_key),
+        trust: Trust::new(&layout, config.as_ref().ok().cloned()).section(Timestamp::now()),
         config_error: config.err().map(|error| crate::words(&error)),
         connected: current.is_some_and(|state| state.connected),
         since: current.map(|state| state.since),
@@ -135,11 +154,20 @@ fn in_words(report: &Report) -> String {
     if let (Some(server), Some(agent_id)) = (&report.server, &report.agent_id) {
         lines.push(format!("server: {server} as {agent_id}"));
     }
+    match report.server_key {
+        Some(key) => lines.push(format!("identity: a key of this PC; trusts the server key {key}")),
+        None if report.identity.is_some() => lines.push(
+            "identity: a token (legacy); an invitation of the server's operator gives it a key"
+                .to_owned(),
+        ),
+        None => {}
+    }
     match (report.connected, &report.since, &report.last_error) {
         (true, Some(since), _) => lines.push(format!("connected since {}", words::time(*since))),
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
+    lines.push(format!("trust: {}", report.trust.summary));
     lines.extend(update_in_words(report));
     lines.join("\n")
 }

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connect;
+mod handshake;
 mod session;
 mod sleep;
 

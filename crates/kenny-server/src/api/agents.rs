@@ -27,9 +27,9 @@ pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<Agent
     Json(ops::agents::list(&app, &operator))
 }
 
-/// Makes an agent and its token
+/// Makes a legacy agent and its token
 ///
-/// The token is shown this once.
+/// For agents of 0.2; all others are invited (`POST /agents/{id}/invite`). The token is shown this once.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -38,7 +38,7 @@ pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<Agent
     request_body = NewAgent,
     responses(
         (status = CREATED, body = AgentCreated),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = BAD_REQUEST, description = "`invite_instead` without `legacy`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`agent_exists`", body = Problem, content_type = "application/problem+json"),
     )

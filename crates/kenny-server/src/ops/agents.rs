@@ -1,14 +1,15 @@
 //! Agents: seeing them, making them, removing them.
 
 use jiff::Timestamp;
+use kenny_proto::CloseCode;
 use kenny_proto::api::{AgentCreated, AgentDetail, AgentList, NewAgent};
-use kenny_proto::{CloseCode, TUNNEL_PATH};
 use rusqlite::ErrorCode;
 
-use super::{Operator, OpsError, agent, updates};
+use super::{Operator, OpsError, agent, tunnel_address, updates};
 use crate::app::App;
 use crate::auth::{TokenHash, new_agent_token};
 use crate::events::kind;
+use crate::fleet::Identity;
 use crate::store::StoreError;
 use crate::store::rows::{self, AgentRow};
 
@@ -36,7 +37,7 @@ pub async fn show(app: &App, operator: &Operator, id: &str) -> Result<AgentDetai
     Ok(AgentDetail { agent, updates, telemetry })
 }
 
-/// Makes an agent. `base_url` is how the operator reaches the server.
+/// Makes an agent that authenticates by a token, as those of 0.2 do. `base_url` is how the operator reaches the server.
 pub async fn create(
     app: &App,
     _operator: &Operator,
@@ -44,21 +45,24 @@ pub async fn create(
     base_url: &str,
 ) -> Result<AgentCreated, OpsError> {
     let id = wanted.id;
+    if !wanted.legacy {
+        return Err(OpsError::InviteInstead(id.to_string()));
+    }
     let token = new_agent_token();
     let row = AgentRow {
         id: id.clone(),
-        token_hash: TokenHash::of(&token),
+        identity: Identity::Token(TokenHash::of(&token)),
         created_at: Timestamp::now(),
         last_seen_at: None,
         facts: None,
         desired: None,
     };
-    let (hash, created_at) = (row.token_hash, row.created_at);
+    let (hash, created_at) = (TokenHash::of(&token), row.created_at);
     let inserted = app
         .store
         .run({
             let id = id.clone();
-            move |connection| rows::insert_agent(connection, &id, hash, created_at)
+            move |connection| rows::insert_legacy_agent(connection, &id, hash, created_at)
         })
         .await;
     match inserted {
@@ -72,8 +76,7 @@ pub async fn create(
     }
     tracing::info!(agent.id = %id, "agent created");
     app.events.publish(kind::AGENT_CREATED, Some(&id), format!("{id} was created"));
-    let server = format!("{}{TUNNEL_PATH}", base_url.replacen("http", "ws", 1));
-    Ok(AgentCreated { id, token, server })
+    Ok(AgentCreated { id, token, server: tunnel_address(base_url) })
 }
 
 /// Removes an agent with its history and ends its connection.

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
 use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
-use kenny_proto::{Arch, Os};
+use kenny_proto::{Arch, Os, Sha256Digest};
 use semver::Version;
 
 use super::{Operator, OpsError};
@@ -68,6 +68,24 @@ impl Releases {
         })
     }
 
+    /// What an invited PC installs: the newest agent for Windows, a finished version before one that is not, and the one
+    /// that runs on every processor before others.
+    pub fn for_setup(&self) -> Option<Release> {
+        let mut list = self.list();
+        list.retain(|release| release.os == Os::Windows);
+        list.into_iter().max_by_key(|release| {
+            let version = Version::parse(&release.version).ok();
+            let is_finished = version.as_ref().is_some_and(|version| version.pre.is_empty());
+            (is_finished, version, release.arch == Arch::X86_64)
+        })
+    }
+
+    /// The artifact for Windows that has this digest.
+    pub fn windows_by_digest(&self, sha256: Sha256Digest) -> Option<Release> {
+        let list = self.list();
+        list.into_iter().find(|release| release.os == Os::Windows && release.sha256 == sha256)
+    }
+
     /// Whether there is an artifact of the version for any platform.
     pub fn any(&self, version: &Version) -> Result<(), OpsError> {
         let wanted = version.to_string();
@@ -119,6 +137,7 @@ where
         sha256: received.sha256,
         size_bytes: received.size_bytes,
         added_at: Timestamp::now(),
+        signer: received.signer.clone(),
     };
     let _adding = app.releases.adding.lock().await;
     let there = app.releases.list().into_iter().find(|there| {
@@ -201,6 +220,7 @@ pub(super) async fn missing_of<'app>(
                 sha256: target.sha256,
                 size_bytes: target.size_bytes,
                 added_at: now,
+                signer: None,
             }),
         }
     }
@@ -217,7 +237,6 @@ pub(super) fn published(app: &App, releases: &[Release]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kenny_proto::Sha256Digest;
 
     fn release(version: &str, os: Os, arch: Arch) -> Release {
         Release {
@@ -227,6 +246,7 @@ mod tests {
             sha256: Sha256Digest([1; 32]),
             size_bytes: 1,
             added_at: Timestamp::UNIX_EPOCH,
+            signer: None,
         }
     }
 
@@ -248,6 +268,20 @@ mod tests {
         assert_eq!(find(&[Arch::Aarch64, Arch::X86_64], None), Some(Arch::X86_64));
         assert_eq!(find(&[Arch::Aarch64], Some(Arch::X86_64)), None);
         assert_eq!(find(&[], None), None);
+    }
+
+    #[test]
+    fn an_invited_pc_gets_the_newest_finished_agent_for_windows() {
+        let windows = |version| release(version, Os::Windows, Arch::X86_64);
+        let setup = |list: Vec<Release>| {
+            releases(list).1.for_setup().map(|release| (release.version, release.arch))
+        };
+        assert_eq!(setup(vec![release("9.0.0", Os::Linux, Arch::X86_64)]), None);
+        let finished = setup(vec![windows("1.9.0"), windows("1.10.0"), windows("2.0.0-rc.1")]);
+        assert_eq!(finished, Some(("1.10.0".to_owned(), Arch::X86_64)));
+        assert_eq!(setup(vec![windows("2.0.0-rc.1")]).unwrap().0, "2.0.0-rc.1");
+        let both = [Arch::X86_64, Arch::Aarch64].map(|arch| release("1.0.0", Os::Windows, arch));
+        assert_eq!(setup(both.to_vec()).unwrap().1, Arch::X86_64);
     }
 
     #[test]

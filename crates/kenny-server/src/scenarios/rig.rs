@@ -80,8 +80,18 @@ impl Rig {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_as(&self.token, method, path, body).await
+    }
+
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.url);
-        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.token);
+        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -102,9 +112,9 @@ impl Rig {
         self.call("POST", path, Some(body)).await
     }
 
-    /// Makes an agent; its token.
+    /// Makes an agent of 0.2; its token.
     pub async fn agent(&self, id: &str) -> String {
-        let (status, body) = self.post("/agents", json!({"id": id})).await;
+        let (status, body) = self.post("/agents", json!({"id": id, "legacy": true})).await;
         assert_eq!(status, 201, "{body}");
         body["token"].as_str().unwrap().to_owned()
     }

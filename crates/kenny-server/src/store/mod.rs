@@ -4,8 +4,15 @@
 //! anybody waiting for them. Reads take the same way, so they see every write that was sent before them.
 //! Nothing of the tunnel waits for this thread.
 
+pub mod account_rows;
+pub mod invitation_rows;
+pub mod oauth_rows;
+#[cfg_attr(unix, path = "private_folder_unix.rs")]
+#[cfg_attr(windows, path = "private_folder_windows.rs")]
+mod private_folder;
 pub mod rows;
 mod schema;
+pub mod session_rows;
 pub mod trust_rows;
 pub mod update_rows;
 mod writer;
@@ -79,7 +86,7 @@ impl DataDir {
     /// Makes the folder where it is not there, and locks it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder { path: path.to_owned(), source };
-        fs_err::create_dir_all(path).map_err(failed)?;
+        private_folder::create(path).map_err(failed)?;
         let lock = std::fs::File::options()
             .create(true)
             .truncate(false)

@@ -122,6 +122,13 @@ impl Trust {
         targets
     }
 
+    /// The newest root, as an invitation carries it.
+    pub fn root(&self) -> Option<serde_json::Value> {
+        let repository = self.held().repository?;
+        let root = &repository.offline.root().bytes;
+        Some(serde_json::from_slice(root).expect("it was read as JSON before"))
+    }
+
     /// What offline keys signed, as it came.
     pub fn offline(&self) -> Publication {
         let text = |bytes: &Bytes| {

@@ -135,8 +135,8 @@ fn handle(
             session.send_if_room(&ServerFrame::Pong);
         }
         AgentFrame::Pong => {}
-        AgentFrame::Register(_) => {
-            tracing::debug!(agent.id = %entry.id, "ignored a second register");
+        AgentFrame::Register(_) | AgentFrame::Auth { .. } => {
+            tracing::debug!(agent.id = %entry.id, "ignored a frame of the handshake, which is over");
         }
     }
     ControlFlow::Continue(())

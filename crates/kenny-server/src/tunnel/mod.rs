@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for the database, and nothing that belongs to one connection touches another.
 
+mod challenge;
 mod connection;
 mod handshake;
 mod probe;
@@ -20,7 +21,7 @@ use kenny_proto::CloseCode;
 use crate::api::problem::problem;
 use crate::app::App;
 
-pub use probe::{PROBE_PATH, probe};
+pub use probe::{ProbeNonces, probe};
 pub use session::{CallError, Outcome, Session};
 pub use sweeper::run as run_sweeper;
 

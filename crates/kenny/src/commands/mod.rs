@@ -1,15 +1,18 @@
 //! One module per command, each of which asks the server and says the answer.
 
+mod accounts;
 mod agents;
 mod call;
 mod events;
 mod follow;
 mod history;
+mod invitations;
 mod keys;
 mod login;
 mod releases;
 mod sign;
 mod status;
+mod tokens;
 mod update;
 mod watch;
 
@@ -22,8 +25,11 @@ use crate::output::Output;
 /// Does what was typed.
 pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     let cli = match cli {
-        Cli { command: Command::Login { url }, connection, .. } => {
-            return login::run(url, connection).await;
+        Cli { command: Command::Login(args), connection, .. } => {
+            return login::run(args, connection).await;
+        }
+        Cli { command: Command::Logout, connection, .. } => {
+            return login::log_out(connection).await;
         }
         Cli { command: Command::Keys(command), connection, .. } => {
             return keys(command, output, connection).await;
@@ -35,12 +41,25 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     };
     let client = Client::new(Target::resolve(cli.connection)?)?;
     match cli.command {
-        Command::Login { .. } | Command::Keys(_) | Command::Release(ReleaseCommand::Sign(_)) => {
+        Command::Login(_)
+        | Command::Logout
+        | Command::Keys(_)
+        | Command::Release(ReleaseCommand::Sign(_)) => {
             unreachable!("done above, before a server is known")
         }
+        Command::Whoami => login::whoami(&client, output).await,
+        Command::Account(command) => accounts::run(&client, output, command).await,
+        Command::Token(command) => tokens::run(&client, output, command).await,
         Command::Status => status::run(&client, output).await,
         Command::Agents => agents::list(&client, output).await,
-        Command::Agent(AgentCommand::Add { id }) => agents::add(&client, output, id).await,
+        Command::Agent(AgentCommand::Invite { id, expires }) => {
+            invitations::invite(&client, output, &id, expires).await
+        }
+        Command::Agent(AgentCommand::Invitations) => invitations::list(&client, output).await,
+        Command::Agent(AgentCommand::Withdraw { id }) => invitations::withdraw(&client, &id).await,
+        Command::Agent(AgentCommand::Add { id, legacy }) => {
+            agents::add(&client, output, id, legacy).await
+        }
         Command::Agent(AgentCommand::Show { id }) => agents::show(&client, output, &id).await,
         Command::Agent(AgentCommand::ClearHold { id }) => agents::clear_hold(&client, &id).await,
         Command::Agent(AgentCommand::Remove { id, yes }) => agents::remove(&client, &id, yes).await,

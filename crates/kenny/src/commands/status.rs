@@ -1,5 +1,6 @@
 //! `kenny status`: the server at a glance.
 
+use kenny_proto::PublicKey;
 use kenny_proto::api::{Agent, Health, Release};
 use kenny_proto::trust::{Expiry, TrustMode, TrustRole, TrustStatus};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::words;
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     server: &'a str,
+    server_key: PublicKey,
     health: Health,
     agents: usize,
     agents_online: usize,
@@ -28,8 +30,9 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
     let health = client.health().await?;
     let agents = client.agents().await?.agents;
     let releases = client.releases().await?.releases;
+    let server_key = client.server_info().await?.server_key;
     let trust = client.trust().await?;
-    let status = Status::new(client.address(), health, (&agents, &releases), trust);
+    let status = Status::new((client.address(), server_key), health, (&agents, &releases), trust);
     if output.json {
         output::document(&status)?;
     } else {
@@ -44,7 +47,7 @@ pub async fn run(client: &Client, output: Output) -> Result<(), CliError> {
 
 impl<'a> Status<'a> {
     fn new(
-        server: &'a str,
+        (server, server_key): (&'a str, PublicKey),
         health: Health,
         (agents, releases): (&[Agent], &[Release]),
         trust: TrustStatus,
@@ -53,6 +56,7 @@ impl<'a> Status<'a> {
             |agent: &&Agent| agent.update.as_ref().is_some_and(|update| !update.state.is_final());
         Self {
             server,
+            server_key,
             health,
             agents: agents.len(),
             agents_online: agents.iter().filter(|agent| agent.online).count(),
@@ -78,6 +82,7 @@ impl<'a> Status<'a> {
             ("server", Some(self.server.to_owned())),
             ("health", Some(self.health.status.clone())),
             ("version", Some(self.health.version.clone())),
+            ("key", Some(self.server_key.to_string())),
             ("agents", Some(format!("{}, {} online", self.agents, self.agents_online))),
             ("updates", Some(format!("{} open", self.updates_open))),
             (
