@@ -187,6 +187,7 @@ impl Config {
             log_level: default_log_level(),
             update: UpdateConfig::default(),
             trust: TrustConfig::default(),
+            policy: PolicyConfig::default(),
         }
     }
 
