@@ -210,14 +210,10 @@ fn names_something(entry: &str) -> bool {
 
 /// `paused it since ... until ... (reason)`, without who.
 pub fn pause_in_words(pause: &Pause) -> String {
-    let mut words = format!("paused it since {}", words::time(pause.since));
-    if let Some(until) = pause.until {
-        words.push_str(&format!(" until {}", words::time(until)));
-    }
-    if let Some(reason) = &pause.reason {
-        words.push_str(&format!(" ({reason})"));
-    }
-    words
+    let since = words::time(pause.since);
+    let until = pause.until.map(|until| format!(" until {}", words::time(until)));
+    let reason = pause.reason.as_ref().map(|reason| format!(" ({reason})"));
+    format!("paused it since {since}{}{}", until.unwrap_or_default(), reason.unwrap_or_default())
 }
 
 #[cfg(test)]

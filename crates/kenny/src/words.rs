@@ -128,14 +128,10 @@ pub fn next_attempt(next: &NextAttempt, agent: &Agent, now: Timestamp) -> String
 
 /// That somebody at the PC paused its agent, such as `paused at the PC 5 min ago, until ...: a talk`.
 pub fn pause(pause: &Pause, now: Timestamp) -> String {
-    let mut words = format!("paused at the PC {}", ago(pause.since, now));
-    if let Some(until) = pause.until {
-        words.push_str(&format!(", until {}", moment(until)));
-    }
-    if let Some(reason) = &pause.reason {
-        words.push_str(&format!(": {}", harmless(reason)));
-    }
-    words
+    let since = ago(pause.since, now);
+    let until = pause.until.map(|until| format!(", until {}", moment(until)));
+    let reason = pause.reason.as_ref().map(|reason| format!(": {}", harmless(reason)));
+    format!("paused at the PC {since}{}{}", until.unwrap_or_default(), reason.unwrap_or_default())
 }
 
 /// What a PC said, without characters that would steer the operator's terminal.

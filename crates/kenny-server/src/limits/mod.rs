@@ -56,7 +56,7 @@ impl Default for Limits {
         Self {
             sockets_of_address: 256,
             sockets: 4096,
-            proof_time: Duration::from_secs(60),
+            proof_time: Duration::from_mins(1),
             proof_bytes: 320 * 1024,
             tunnels_of_address: 128,
             tunnels: 1024,

@@ -27,15 +27,12 @@ pub(super) struct Wanted {
 
 /// The tokens of an account: the own one, or for owners any.
 pub fn list(app: &App, operator: &Operator, of: Option<&str>) -> Result<TokenList, OpsError> {
-    let account = match of.filter(|name| *name != operator.account()) {
-        Some(name) => {
-            operator.may(app, Action::ListOthersTokens, Subject::named(name))?;
-            accounts::find(app, name)?
-        }
-        None => {
-            operator.may(app, Action::ListTokens, Subject::default())?;
-            app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?
-        }
+    let account = if let Some(name) = of.filter(|name| *name != operator.account()) {
+        operator.may(app, Action::ListOthersTokens, Subject::named(name))?;
+        accounts::find(app, name)?
+    } else {
+        operator.may(app, Action::ListTokens, Subject::default())?;
+        app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?
     };
     let tokens = app.accounts.tokens_of(account.id);
     Ok(TokenList { tokens: tokens.iter().map(|token| view(&account, token)).collect() })

@@ -172,7 +172,7 @@ async fn frame(stream: &mut TcpStream, opcode: u8, payload: &[u8]) -> std::io::R
     match u16::try_from(payload.len()) {
         Ok(length @ 0..126) => bytes.push(0x80 | length.to_be_bytes()[1]),
         Ok(length) => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7e);
             bytes.extend(length.to_be_bytes());
         }
         Err(_) => {

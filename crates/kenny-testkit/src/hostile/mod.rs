@@ -110,14 +110,12 @@ impl Front {
             socket.bind(SocketAddr::new(from, 0))?;
             socket.connect(self.server).await
         };
-        match timeout(CONNECT, connect).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(_)) | Err(_) => {
-                self.no_socket.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                None
-            }
+        if let Ok(Ok(stream)) = timeout(CONNECT, connect).await {
+            return Some(stream);
         }
+        self.no_socket.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        None
     }
 }
 

@@ -68,9 +68,9 @@ pub async fn verify(
     known: Vec<AuditAnchor>,
 ) -> Result<(), CliError> {
     let mut chain = AuditChain::new(sha256, known);
-    let head = follow(client, |row| chain.follow(row).map_err(broken)).await?;
+    let head = follow(client, |row| chain.follow(row).map_err(|problem| broken(&problem))).await?;
     // The server may have gone on since the last page: what matters is that it reaches its own head.
-    say(output, chain.finish(head).map_err(broken)?)
+    say(output, chain.finish(head).map_err(|problem| broken(&problem))?)
 }
 
 /// `kenny audit verify --file`, of an export.
@@ -84,10 +84,10 @@ pub fn verify_file(output: Output, args: AuditVerifyArgs) -> Result<(), CliError
             let (file, number) = (file.display(), number + 1);
             CliError::Usage(format!("{file}: line {number} is no row of an audit log: {error}"))
         })?;
-        chain.follow(&row).map_err(broken)?;
+        chain.follow(&row).map_err(|problem| broken(&problem))?;
     }
     let end = chain.end();
-    say(output, chain.finish(end).map_err(broken)?)
+    say(output, chain.finish(end).map_err(|problem| broken(&problem))?)
 }
 
 /// `kenny audit export`.
@@ -130,7 +130,7 @@ fn say(output: Output, end: AuditAnchor) -> Result<(), CliError> {
     output::line(&end.to_string())
 }
 
-fn broken(problem: kenny_core::audit::AuditProblem) -> CliError {
+fn broken(problem: &kenny_core::audit::AuditProblem) -> CliError {
     CliError::Failed(format!("the audit log is not whole: {problem}"))
 }
 
