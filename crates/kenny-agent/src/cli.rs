@@ -11,7 +11,6 @@ use url::Url;
 use crate::config::{self, Config, ConfigError};
 use crate::enrolment::{self, EnrolError, Terms};
 use crate::layout::{DEFAULT_SERVICE, Layout};
-use crate::policy::PolicyConfig;
 use crate::run::{Mode, RunOptions, run};
 use crate::{desktop, first_install, logging, pause, service, update};
 

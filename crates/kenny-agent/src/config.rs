@@ -178,6 +178,7 @@ impl Config {
     /// The defaults for an agent of a server.
     pub fn new(server: Url, agent_id: AgentId, token: Option<String>) -> Self {
         Self {
+            policy: PolicyConfig::default(),
             server,
             agent_id,
             identity: None,

@@ -30,7 +30,7 @@ impl Fleet {
         let mut fleet = Self { ids: Vec::new(), dropped: Arc::clone(&dropped), tasks: Vec::new() };
         for number in 0..count {
             let id = format!("office-{number}");
-            let created = client.create_agent(&id).await?;
+            let created = client.create_legacy_agent(&id).await?;
             let peer = Peer::register(&created.server, &id, &created.token, "1.0.0").await?;
             let dropped = Arc::clone(&dropped);
             fleet.tasks.push(tokio::spawn(async move {
