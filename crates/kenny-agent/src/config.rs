@@ -178,7 +178,6 @@ impl Config {
     /// The defaults for an agent of a server.
     pub fn new(server: Url, agent_id: AgentId, token: Option<String>) -> Self {
         Self {
-            policy: PolicyConfig::default(),
             server,
             agent_id,
             identity: None,
@@ -188,6 +187,7 @@ impl Config {
             log_level: default_log_level(),
             update: UpdateConfig::default(),
             trust: TrustConfig::default(),
+            policy: PolicyConfig::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 /// A key file takes half a second to open, and some commands open four.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Somebody with the command line and a repository folder. `DIR` in a line of theirs is that folder.
 pub struct Operator {
