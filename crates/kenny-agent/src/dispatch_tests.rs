@@ -25,7 +25,7 @@ fn dispatcher(most: usize) -> Arc<Dispatcher> {
     let (_, stop) = watch::channel(false);
     let driver = Driver::new(layout, config, Mode::Foreground, Outbox::default(), stop);
     let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
-    let telemetry = Telemetry::new(jiff::Timestamp::now(), false, false, policy.clone());
+    let telemetry = Telemetry::new(Timestamp::now(), false, false, policy.clone());
     let toolbox = Toolbox { telemetry };
     Arc::new(Dispatcher { most, ..Dispatcher::new(toolbox, driver, policy) })
 }

@@ -73,7 +73,7 @@ pub struct AuditRow {
     pub account: Option<String>,
     /// The account's role at that time.
     pub role: Option<Role>,
-    /// Through which face: `rest`, `mcp`, `web`, `console` (at the server itself) or `tunnel`.
+    /// Through which face: `rest`, `mcp`, `web`, `oauth`, `console` (at the server itself) or `tunnel`.
     pub face: String,
     /// The address that it came from.
     pub from: Option<String>,

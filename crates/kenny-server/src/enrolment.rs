@@ -1,16 +1,18 @@
 //! `POST /agent/enroll`: a PC redeems its invitation. Nobody is known here yet, so everything is bounded: the body, how
 //! many are at it at once, and how much is told of those that are turned away.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use kenny_core::identity::is_signed_by;
+use kenny_proto::audit::AuditOutcome;
 use kenny_proto::enrolment::{EnrolRequest, Enrolled};
 use kenny_proto::transcript::Enrolment;
 use kenny_proto::{AgentId, CloseCode};
@@ -19,9 +21,11 @@ use tokio::time::Instant;
 
 use crate::api::problem::problem;
 use crate::app::App;
+use crate::audit::{Entry, Facts, Subject, Who, append};
 use crate::auth::sha256;
 use crate::events::kind;
 use crate::fleet::Identity;
+use crate::limits;
 use crate::store::StoreError;
 use crate::store::invitation_rows::{self, Redemption};
 
@@ -30,6 +34,10 @@ const AT_ONCE: usize = 16;
 /// So many rejections are told as events within [`TELL_WITHIN`]; all of them are logged and counted.
 const TELL_AT_MOST: u32 = 30;
 const TELL_WITHIN: Duration = Duration::from_mins(10);
+
+/// The face and the action in the audit log.
+const FACE: &str = "tunnel";
+const ENROL: &str = "agent.enrol";
 
 /// What bounds those who are not known yet.
 pub struct Door {
@@ -91,6 +99,18 @@ fn time(at: &Timestamp) -> impl std::fmt::Display {
 }
 
 impl Rejection {
+    /// True where somebody tried what is not theirs.
+    const fn is_an_attempt(&self) -> bool {
+        match self {
+            Self::UnknownCode
+            | Self::OtherAgent
+            | Self::Expired(_)
+            | Self::Used(_)
+            | Self::BadProof => true,
+            Self::Malformed(_) | Self::Busy | Self::Store(_) => false,
+        }
+    }
+
     /// What callers decide by, and the status.
     const fn facts(&self) -> (&'static str, StatusCode) {
         match self {
@@ -107,10 +127,16 @@ impl Rejection {
 }
 
 /// The handler of `/agent/enroll`.
-pub async fn enrol(State(app): State<Arc<App>>, body: Bytes) -> Response {
+pub async fn enrol(
+    State(app): State<Arc<App>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let from = app.client(&extensions, &headers);
     let request: Result<EnrolRequest, _> = serde_json::from_slice(&body);
     let (agent, outcome) = match request {
-        Ok(request) => (Some(request.agent_id.clone()), redeem(&app, request).await),
+        Ok(request) => (Some(request.agent_id.clone()), redeem(&app, request, from).await),
         Err(error) => (None, Err(Rejection::Malformed(error.to_string()))),
     };
     match outcome {
@@ -118,12 +144,24 @@ pub async fn enrol(State(app): State<Arc<App>>, body: Bytes) -> Response {
         Err(rejection) => {
             let (code, status) = rejection.facts();
             turned_away(&app, agent.as_ref(), code, &rejection);
+            if rejection.is_an_attempt() {
+                let subject = agent.map(|id| Subject::agent(id.as_str())).unwrap_or_default();
+                let who = Who::stranger(FACE, from);
+                app.audit.denied(who, ENROL, subject, &rejection.to_string());
+                if let Some(wait) = app.bounds.failed(from) {
+                    return limits::too_many(wait);
+                }
+            }
             problem(status, code, "Not enrolled", rejection.to_string()).into_response()
         }
     }
 }
 
-async fn redeem(app: &Arc<App>, request: EnrolRequest) -> Result<Enrolled, Rejection> {
+async fn redeem(
+    app: &Arc<App>,
+    request: EnrolRequest,
+    from: Option<IpAddr>,
+) -> Result<Enrolled, Rejection> {
     let EnrolRequest { code, agent_id, public_key, nonce, signature } = request;
     let server_key = app.identity.public();
     let enrolment = Enrolment { code: &code, agent_id: &agent_id, public_key, nonce, server_key };
@@ -139,8 +177,18 @@ async fn redeem(app: &Arc<App>, request: EnrolRequest) -> Result<Enrolled, Rejec
         .store
         .run({
             let id = agent_id.clone();
+            let who = Who::stranger(FACE, from);
+            let facts = Facts::from([("key".to_owned(), public_key.to_string())]);
+            let subject = Subject::agent(id.as_str());
+            let row = Entry::now(who, ENROL, subject, AuditOutcome::Done).with(facts);
             move |connection| {
-                invitation_rows::redeem(connection, code_hash, &id, public_key, Timestamp::now())
+                let now = Timestamp::now();
+                let redeemed =
+                    invitation_rows::redeem(connection, code_hash, &id, public_key, now)?;
+                if matches!(redeemed, Redemption::Enrolled) {
+                    append(connection, &row)?;
+                }
+                Ok(redeemed)
             }
         })
         .await?;

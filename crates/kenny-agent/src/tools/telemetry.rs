@@ -282,7 +282,8 @@ mod tests {
 
     #[tokio::test]
     async fn servers_that_were_refused_are_told_to_the_right_one() {
-        let telemetry = Telemetry::new(Timestamp::now(), false, true);
+        let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+        let telemetry = Telemetry::new(Timestamp::now(), false, true, policy);
         let asked = TelemetryArgs { sections: Some(vec!["identity".to_owned()]) };
         let well = telemetry.collect(asked.clone()).await.remove("identity").unwrap();
         assert_eq!((well.status, &well.fields["servers_refused"]), (Status::Ok, &json!(0)));

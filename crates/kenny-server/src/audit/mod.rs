@@ -39,7 +39,7 @@ pub struct Who {
     pub account: Option<String>,
     /// Its role.
     pub role: Option<Role>,
-    /// `rest`, `mcp`, `web`, `console` or `tunnel`.
+    /// `rest`, `mcp`, `web`, `oauth`, `console` or `tunnel`.
     pub face: &'static str,
     /// From which address.
     pub from: Option<IpAddr>,

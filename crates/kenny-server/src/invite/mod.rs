@@ -13,7 +13,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -27,6 +27,7 @@ use serde::Deserialize;
 use crate::api::problem::ApiProblem;
 use crate::app::App;
 use crate::auth::sha256;
+use crate::limits;
 use crate::ops::OpsError;
 use crate::ops::invitations;
 use crate::store::invitation_rows::{self, Kept};
@@ -121,6 +122,7 @@ async fn download(
     State(app): State<Arc<App>>,
     Path((code, name)): Path<(String, String)>,
     Query(wanted): Query<Wanted>,
+    extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<Response, ApiProblem> {
     let found = look(&app, &code).await?;
@@ -136,6 +138,8 @@ async fn download(
     let (Some(Found { code, kept }), Some(release)) = (open, release) else {
         return Ok(answer(&app, &headers, found.as_ref()));
     };
+    // The code is a permission like a signed link: the download takes as long as the line is slow.
+    limits::prove(&extensions);
     let base_url = app.base_url(&headers);
     let invitation = invitations::invitation(
         &app,

@@ -17,10 +17,11 @@ use super::request::Authorization;
 use super::scope::Scope;
 use crate::accounts::{Account, Accounts};
 use crate::app::App;
-use crate::audit::{Entry, append};
+use crate::audit::{Entry, Facts, Subject, Who, append};
 use crate::auth::{self, TokenHash};
 use crate::store::StoreError;
 use crate::store::oauth_rows::{self, GrantRow, TokenKind, TokenRow};
+use kenny_proto::audit::AuditOutcome;
 
 /// How long a code may be redeemed: programs do it at once.
 const CODE_LIFE: SignedDuration = SignedDuration::from_mins(2);
@@ -191,7 +192,7 @@ pub async fn redeem(
             return Ok(Outcome::Refused(GrantError::Code));
         };
         if grant.code_used {
-            oauth_rows::delete_grant(connection, &grant.id)?;
+            end_for_a_copy(connection, &grant)?;
             return Ok(Outcome::Copied(grant));
         }
         let stands = giver(&accounts, &grant).is_some();
@@ -213,6 +214,15 @@ pub async fn redeem(
         issue(connection, &grant, grant.scope, now).map(Outcome::Granted)
     };
     app.store.run(look).await?.into_result(GrantError::Code)
+}
+
+/// Whoever shows what was used already may have stolen it: the permission ends, and the audit log says why.
+fn end_for_a_copy(connection: &Connection, grant: &GrantRow) -> rusqlite::Result<()> {
+    oauth_rows::delete_grant(connection, &grant.id)?;
+    let why = "a code or refresh token was used twice".to_owned();
+    let subject = Subject::named(&grant.id);
+    let row = Entry::now(Who::stranger("oauth", None), "program.end", subject, AuditOutcome::Done);
+    append(connection, &row.with(Facts::from([("why".to_owned(), why)]))).map(drop)
 }
 
 /// Who gave the permission, while the account stands as it stood then.
@@ -239,7 +249,7 @@ pub async fn refresh(app: &App, shown: Exchange<'_>, now: Timestamp) -> Result<T
             return Ok(Outcome::Refused(GrantError::Refresh));
         };
         if token.used {
-            oauth_rows::delete_grant(connection, &grant.id)?;
+            end_for_a_copy(connection, &grant)?;
             return Ok(Outcome::Copied(grant));
         }
         let stands = giver(&accounts, &grant).is_some();

@@ -19,9 +19,9 @@ fn needed(operation: &str) -> Option<Role> {
         | "follow_events"
         | "list_invitations"
         | "show_server"
-        | "trust_status"
-        | "trust_metadata"
-        | "show_me"
+        | "show_trust"
+        | "get_trust_metadata"
+        | "who_am_i"
         | "list_tokens"
         | "create_token"
         | "revoke_token"
@@ -30,13 +30,13 @@ fn needed(operation: &str) -> Option<Role> {
         | "begin_totp"
         | "confirm_totp"
         | "end_totp"
-        | "make_recovery_codes" => Role::Viewer,
+        | "renew_recovery_codes" => Role::Viewer,
         "create_agent"
         | "remove_agent"
         | "request_update"
         | "clear_desired"
         | "clear_hold"
-        | "rollback"
+        | "request_rollback"
         | "call_tool"
         | "add_release"
         | "invite_agent"
@@ -48,8 +48,8 @@ fn needed(operation: &str) -> Option<Role> {
         | "change_account"
         | "reset_account"
         | "remove_account"
-        | "publish_trust"
-        | "take_trust_artifact"
+        | "publish_trust_metadata"
+        | "upload_trust_artifact"
         | "make_online_key" => Role::Owner,
         // It is how somebody gets a role.
         "log_in" => return None,

@@ -6,6 +6,7 @@ mod first_install;
 mod identity;
 mod lifecycle;
 mod operators;
+mod policy;
 mod rollbacks;
 mod tools;
 mod trust;
@@ -82,6 +83,7 @@ pub const ALL: &[Case] = cases![
     first_install::installed_apps_names_the_version_and_removes_everything,
     first_install::a_downloaded_installer_makes_the_pc_an_agent,
     first_install::ordinary_accounts_write_to_nothing,
+    policy::a_paused_pc_refuses_changes_and_updates_wait,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
     lifecycle::installing_again_keeps_identity_and_config,
