@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use kenny_proto::TUNNEL_PATH;
-use kenny_proto::enrolment::{ENROL_PATH, MAX_ENROL_BYTES, PROBE_PATH};
+use kenny_proto::enrolment::{ENROL_PATH, PROBE_PATH};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 
@@ -25,7 +25,7 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route(TUNNEL_PATH, any(tunnel::upgrade))
         .route(PROBE_PATH, get(tunnel::probe))
-        .route(ENROL_PATH, post(enrolment::enrol).layer(DefaultBodyLimit::max(MAX_ENROL_BYTES)))
+        .route(ENROL_PATH, post(enrolment::enrol))
         .merge(api)
         .merge(api::health::router())
         .fallback(api::problem::not_found)

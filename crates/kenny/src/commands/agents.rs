@@ -98,7 +98,7 @@ fn confirmed(id: &AgentId) -> Result<bool, CliError> {
         )));
     }
     output::note(&format!(
-        "Remove {id}? Its token is worth nothing afterwards. Type the id to go on:"
+        "Remove {id}? Its key or token is worth nothing afterwards. Type the id to go on:"
     ));
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(CliError::File)?;
