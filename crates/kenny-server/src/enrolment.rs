@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use kenny_core::identity::is_signed_by;
 use kenny_proto::audit::AuditOutcome;
-use kenny_proto::enrolment::{EnrolRequest, Enrolled};
+use kenny_proto::enrolment::{EnrolRequest, Enrolled, MAX_ENROL_BYTES};
 use kenny_proto::transcript::Enrolment;
 use kenny_proto::{AgentId, CloseCode};
 use tokio::sync::Semaphore;
@@ -29,6 +28,8 @@ use crate::limits;
 use crate::store::StoreError;
 use crate::store::invitation_rows::{self, Redemption};
 
+/// How long a request's body may take: it is a few hundred bytes.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// How many enrolments may wait for the database: a family at once, and not more of a crowd.
 const AT_ONCE: usize = 16;
 /// So many rejections are told as events within [`TELL_WITHIN`]; all of them are logged and counted.
@@ -68,6 +69,10 @@ impl Door {
 enum Rejection {
     #[error("the request is not an enrolment: {0}")]
     Malformed(String),
+    #[error("the request has more than {MAX_ENROL_BYTES} bytes, or broke off")]
+    TooBig,
+    #[error("the request did not come within {} s", BODY_TIME.as_secs())]
+    Slow,
     #[error(
         "no invitation has this code: look at it once more, or ask the operator for a new one (`kenny agent invite`)"
     )]
@@ -107,7 +112,7 @@ impl Rejection {
             | Self::Expired(_)
             | Self::Used(_)
             | Self::BadProof => true,
-            Self::Malformed(_) | Self::Busy | Self::Store(_) => false,
+            Self::Malformed(_) | Self::TooBig | Self::Slow | Self::Busy | Self::Store(_) => false,
         }
     }
 
@@ -115,6 +120,8 @@ impl Rejection {
     const fn facts(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Malformed(_) => ("bad_request", StatusCode::BAD_REQUEST),
+            Self::TooBig => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::Slow => ("too_slow", StatusCode::REQUEST_TIMEOUT),
             Self::UnknownCode => ("code_unknown", StatusCode::NOT_FOUND),
             Self::OtherAgent => ("code_of_another_agent", StatusCode::CONFLICT),
             Self::Expired(_) => ("code_expired", StatusCode::GONE),
@@ -127,17 +134,11 @@ impl Rejection {
 }
 
 /// The handler of `/agent/enroll`.
-pub async fn enrol(
-    State(app): State<Arc<App>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let from = app.client(&extensions, &headers);
-    let request: Result<EnrolRequest, _> = serde_json::from_slice(&body);
-    let (agent, outcome) = match request {
+pub async fn enrol(State(app): State<Arc<App>>, request: Request) -> Response {
+    let from = app.client(request.extensions(), request.headers());
+    let (agent, outcome) = match read(request).await {
         Ok(request) => (Some(request.agent_id.clone()), redeem(&app, request, from).await),
-        Err(error) => (None, Err(Rejection::Malformed(error.to_string()))),
+        Err(rejection) => (None, Err(rejection)),
     };
     match outcome {
         Ok(enrolled) => Json(enrolled).into_response(),
@@ -155,6 +156,13 @@ pub async fn enrol(
             problem(status, code, "Not enrolled", rejection.to_string()).into_response()
         }
     }
+}
+
+async fn read(request: Request) -> Result<EnrolRequest, Rejection> {
+    let body = axum::body::to_bytes(request.into_body(), MAX_ENROL_BYTES);
+    let body = tokio::time::timeout(BODY_TIME, body).await.map_err(|_| Rejection::Slow)?;
+    let body = body.map_err(|_| Rejection::TooBig)?;
+    serde_json::from_slice(&body).map_err(|error| Rejection::Malformed(error.to_string()))
 }
 
 async fn redeem(

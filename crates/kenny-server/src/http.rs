@@ -9,7 +9,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use kenny_proto::TUNNEL_PATH;
-use kenny_proto::enrolment::{ENROL_PATH, MAX_ENROL_BYTES, PROBE_PATH};
+use kenny_proto::enrolment::{ENROL_PATH, PROBE_PATH};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
@@ -28,7 +28,7 @@ pub fn router(app: &Arc<App>, limits: &Limits) -> Router {
     Router::new()
         .route(TUNNEL_PATH, any(tunnel::upgrade))
         .route(PROBE_PATH, get(tunnel::probe))
-        .route(ENROL_PATH, post(enrolment::enrol).layer(DefaultBodyLimit::max(MAX_ENROL_BYTES)))
+        .route(ENROL_PATH, post(enrolment::enrol))
         .merge(api)
         .merge(invite::router())
         .merge(api::health::router())

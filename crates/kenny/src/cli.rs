@@ -299,7 +299,7 @@ pub enum AgentCommand {
         /// The agent
         id: AgentId,
     },
-    /// Forget an agent: its token is worth nothing from then on
+    /// Forget an agent: its key or token is worth nothing from then on
     Remove {
         /// The agent
         id: AgentId,

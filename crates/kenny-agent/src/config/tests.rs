@@ -136,6 +136,30 @@ fn an_older_file_is_rewritten_once_and_says_no_more_than_before() {
 }
 
 #[test]
+fn a_pc_that_enrolled_has_an_identity_and_no_token() {
+    let key = PublicKey([7; 32]);
+    let identity = format!(r#""identity":{{"key_file":"/k/a.key","server_key":"{key}"}}"#);
+    let enrolled = GOOD.replace(r#""token":"secret""#, &format!(r#"{identity},"schema":3"#));
+    let config = load(&enrolled).unwrap();
+    assert_eq!(config.token, None);
+    let (_folder, path) = file(&enrolled);
+    config.save(&path).unwrap();
+    let expected: Value = serde_json::from_str(&format!("{{{identity}}}")).unwrap();
+    assert_eq!(json_of(&path)["identity"], expected["identity"]);
+    assert_eq!(json_of(&path).get("token"), None);
+    for (text, named) in [
+        (enrolled.replace(r#","schema":3"#, r#","token":"x","schema":3"#), "`token`: has no place"),
+        (enrolled.replace(&identity, r#""log_level":"info""#), "`identity`: is missing"),
+        (enrolled.replace("/k/a.key", ""), "`identity.key_file`"),
+        (enrolled.replace(&key.to_string(), "AAAA"), "`identity.server_key`"),
+        (enrolled.replace("server_key", "server_keys"), "`identity.server_keys`"),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_not_rewritten() {
     for text in [GOOD.replace("agent_id", "agentid"), GOOD.replace("secret", ""), "{".to_owned()] {
         let (_folder, path) = file(&text);

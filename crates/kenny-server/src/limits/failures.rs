@@ -80,40 +80,41 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const FREE: u32 = 10;
 
-    fn ip(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
-    }
+    const ONE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const OTHER: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     #[test]
     fn a_few_mistakes_are_free_and_more_of_them_cost_longer_and_longer() {
         let (failures, start) = (Failures::new(FREE), Instant::now());
         for _ in 0..=FREE {
-            assert_eq!(failures.failed(ip(1), start), None);
+            assert_eq!(failures.failed(ONE, start), None);
         }
-        assert_eq!(failures.wait(ip(1), start), Some(FIRST_WAIT));
-        assert_eq!(failures.failed(ip(1), start), Some(FIRST_WAIT), "within the wait");
-        assert_eq!(failures.wait(ip(2), start), None, "nobody else waits");
+        assert_eq!(failures.wait(ONE, start), Some(FIRST_WAIT));
+        assert_eq!(failures.failed(ONE, start), Some(FIRST_WAIT), "within the wait");
+        assert_eq!(failures.wait(OTHER, start), None, "nobody else waits");
         for _ in 0..50 {
-            assert!(failures.failed(ip(1), start).is_some(), "who goes on is counted");
+            assert!(failures.failed(ONE, start).is_some(), "who goes on is counted");
         }
         let mut now = start + FIRST_WAIT;
-        assert_eq!(failures.failed(ip(1), now), None, "the wait is over");
-        assert_eq!(failures.wait(ip(1), now), Some(LONGEST_WAIT), "and the next one is long");
+        assert_eq!(failures.failed(ONE, now), None, "the wait is over");
+        assert_eq!(failures.wait(ONE, now), Some(LONGEST_WAIT), "and the next one is long");
         now += LONGEST_WAIT + FORGOTTEN * 100;
-        assert_eq!(failures.failed(ip(1), now), None);
-        assert_eq!(failures.wait(ip(1), now), None, "old mistakes are forgotten");
+        assert_eq!(failures.failed(ONE, now), None);
+        assert_eq!(failures.wait(ONE, now), None, "old mistakes are forgotten");
     }
 
     #[test]
     fn one_pc_that_is_wrong_for_ever_at_the_contracts_pace_never_makes_its_address_wait() {
         let (failures, mut now) = (Failures::new(FREE), Instant::now());
         for _ in 0..10_000 {
-            assert_eq!(failures.failed(ip(1), now), None);
-            assert_eq!(failures.wait(ip(1), now), None);
+            assert_eq!(failures.failed(ONE, now), None);
+            assert_eq!(failures.wait(ONE, now), None);
             now += Duration::from_secs(30);
         }
     }
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn a_crowd_of_sources_takes_bounded_memory() {
         let (failures, now) = (Failures::new(FREE), Instant::now());
-        for n in 0..(REMEMBERED as u32 * 2) {
+        let crowd = u32::try_from(2 * REMEMBERED).unwrap();
+        for n in 0..crowd {
             let from = IpAddr::from(n.to_be_bytes());
             failures.failed(Some(from), now + Duration::from_millis(n.into()));
         }

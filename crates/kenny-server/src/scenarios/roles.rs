@@ -82,7 +82,7 @@ async fn every_route_has_a_role_and_keeps_to_it() {
             if name == "log_out" {
                 continue;
             }
-            let address = path.strip_prefix("/api/v1").unwrap().replace('{', "").replace('}', "");
+            let address = path.strip_prefix("/api/v1").unwrap().replace(['{', '}'], "");
             let address = address.replace("sha256", &"0".repeat(64));
             for (role, token) in &tokens {
                 if name == "follow_events" && *role >= needed {

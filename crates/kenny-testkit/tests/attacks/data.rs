@@ -28,7 +28,7 @@ async fn data_without_end_ends() {
         assert!(words.contains("bytes"), "{name}: {words}");
     }
     site.server.serve(files);
-    site.ask(today()).await.unwrap();
+    site.ask(today()).await.expect("the right metadata is taken");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn ask(site: &Site, version: &str, bytes: &[u8]) -> String {
     let (_stop, stopping) = watch::channel(false);
     let driver = started(site, stopping);
     let args = UpdateArgs {
-        version: version.parse().unwrap(),
+        version: version.parse().expect("a version"),
         url: site.server.at("/artifact"),
         sha256: digest(bytes),
         update_id: Some(UpdateId::random()),
@@ -44,9 +44,10 @@ fn was_fetched(site: &Site) -> bool {
 }
 
 fn last_failure(site: &Site) -> FailureKind {
-    let journal = JournalFile::new(&site.layout.journal_file).read().unwrap().unwrap();
+    let journal = JournalFile::new(&site.layout.journal_file).read();
+    let journal = journal.expect("it can be read").expect("it is there");
     assert!(!journal.is_open());
-    journal.failure.unwrap().kind
+    journal.failure.expect("it failed").kind
 }
 
 /// A site whose signatures hold by this PC's real clock, for which the driver has no other.
@@ -55,7 +56,7 @@ async fn site() -> Site {
     let times = Repository::new(Timestamp::now()).expires;
     site.repository.expires = times;
     site.publish();
-    fs_err::create_dir_all(&site.layout.install_dir).unwrap();
+    fs_err::create_dir_all(&site.layout.install_dir).expect("a folder");
     site
 }
 

@@ -71,7 +71,7 @@ async fn a_release_that_the_attackers_own_keys_signed_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_wholly_in_the_attackers_hands_runs_nothing_new() {
-    let mut site = Site::new().await;
+    let site = Site::new().await;
     site.ask(today()).await.unwrap();
     let operators = site.repository.clone();
 

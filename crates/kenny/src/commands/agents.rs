@@ -81,7 +81,7 @@ fn cleared(agent: &Agent, version: &str) -> String {
 
 /// `kenny agent remove`.
 pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliError> {
-    let question = format!("Remove {id}? Its token is worth nothing afterwards.");
+    let question = format!("Remove {id}? Its key or token is worth nothing afterwards.");
     if !ask::confirmed(yes, &question, id.as_str())? {
         return Err(CliError::Failed(format!("{id} was not removed")));
     }
