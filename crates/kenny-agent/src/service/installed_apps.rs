@@ -130,7 +130,10 @@ fn size_kib(folder: &Path) -> u32 {
         .iter()
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()
-        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter_map(Result::ok)
+        // What an install keeps until it is through.
+        .filter(|entry| entry.path().extension().is_none_or(|last| last != "before-install"))
+        .filter_map(|entry| entry.metadata().ok())
         .filter(std::fs::Metadata::is_file)
         .map(|file| file.len())
         .sum();
