@@ -47,6 +47,8 @@ cargo xtask COMMAND
                         adds the finds that reach new code to fuzz/corpus
   bench downtime [--updates N] [--release]
                         how long an update keeps an agent offline, over 30 updates (--release: with release builds)
+  bench hostile [--seconds N] [--agents N] [--attackers N]
+                        hostile clients beside 100 agents for 60 s; fails when one is dropped
   bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";

@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::enrolment::{self, EnrolError, Terms};
 use crate::layout::{DEFAULT_SERVICE, Layout};
 use crate::run::{Mode, RunOptions, run};
-use crate::{desktop, first_install, logging, service, update};
+use crate::{desktop, first_install, logging, pause, service, update};
 
 /// The agent of kenny.
 ///
@@ -56,6 +56,14 @@ pub enum Command {
     ///
     /// Exit codes: 0 it runs and proved itself; 1 it does not, and the words say why; 3 not installed.
     Rollback(ServiceArgs),
+    /// Have the agent refuse whatever changes this PC, updates too, until `resume`; it goes on telling how the PC is.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is paused; 1 it is not, and the words say why; 3 not installed.
+    Pause(PauseArgs),
+    /// End a pause.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is not paused any more; 1 it is, and the words say why; 3 not installed.
+    Resume(ServiceArgs),
     /// The version.
     Version {
         /// As JSON.
@@ -193,6 +201,20 @@ pub struct PreflightArgs {
 /// Arguments of what works on an installed service.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceArgs {
+    /// The agent's service name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, Clone, Args)]
+pub struct PauseArgs {
+    /// For how long, such as 45m, 2h or 1d12h; until `resume` when it is not given.
+    #[arg(long = "for", value_name = "DURATION", value_parser = pause::parse_duration)]
+    pub duration: Option<std::time::Duration>,
+    /// Why; the server's operator sees it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// The agent's service name.
     #[arg(long, default_value = DEFAULT_SERVICE)]
     pub service_name: String,
@@ -339,6 +361,14 @@ pub fn execute(cli: Cli) -> ExitCode {
         Some(Command::Rollback(args)) => {
             logging::to_stderr("warn");
             update::roll_back(&args.service_name)
+        }
+        Some(Command::Pause(args)) => {
+            logging::to_stderr("warn");
+            pause::pause(&args)
+        }
+        Some(Command::Resume(args)) => {
+            logging::to_stderr("warn");
+            pause::resume(&args.service_name)
         }
         Some(Command::Version { json }) => {
             if json {

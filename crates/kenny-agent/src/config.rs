@@ -18,6 +18,8 @@ use url::Url;
 use document::parse;
 pub use schema::SCHEMA;
 
+use crate::policy::PolicyConfig;
+
 /// The slowest that a download may be told to be: 16 KiB/s, at which an agent of the 8 MiB that a release may have takes
 /// nearly nine minutes.
 pub const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
@@ -48,6 +50,9 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+    /// What this PC never allows, whoever asks.
+    #[serde(default)]
+    pub policy: PolicyConfig,
     /// Who has the say over updates.
     #[serde(default, skip_serializing_if = "TrustConfig::is_empty")]
     pub trust: TrustConfig,
@@ -182,6 +187,7 @@ impl Config {
             log_level: default_log_level(),
             update: UpdateConfig::default(),
             trust: TrustConfig::default(),
+            policy: PolicyConfig::default(),
         }
     }
 
@@ -269,6 +275,7 @@ impl Config {
                 return Err(("update.allowed_origins", problem));
             }
         }
+        self.policy.check().map_err(|problem| ("policy.refused_tools", problem))?;
         if let Some(rate) = self.update.max_bytes_per_second
             && rate < MIN_BYTES_PER_SECOND
         {
@@ -315,6 +322,7 @@ fn known() -> Map<String, Value> {
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
         update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+        policy: PolicyConfig::default(),
         trust: TrustConfig { root: Some(Sha256Digest([0; 32])) },
     };
     object(&everything)
@@ -382,6 +390,7 @@ impl fmt::Debug for Config {
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)
             .field("update", &self.update)
+            .field("policy", &self.policy)
             .field("trust", &self.trust)
             .finish()
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches files, sockets or clocks; `clippy.toml` beside this crate bans them.
 
+pub mod audit;
 pub mod authenticode;
 pub mod health;
 #[cfg(feature = "identity")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::frames::{Snapshot, ToolError};
+use crate::policy::Pause;
 use crate::update::{Failure, Phase, PhaseAt};
 use crate::{AgentId, Arch, Invitation, Os, PublicKey, Sha256Digest, UpdateId};
 
@@ -82,6 +83,9 @@ pub struct Agent {
     /// When the server tries by itself again, after an update that did not work out.
     #[serde(default)]
     pub next_attempt: Option<NextAttempt>,
+    /// Somebody at the PC paused it: it refuses what changes something, updates too, and those wait.
+    #[serde(default)]
+    pub paused: Option<Pause>,
 }
 
 /// How an agent proves who it is.
@@ -375,7 +379,7 @@ impl UpdateState {
 pub struct TimelineEntry {
     /// What happened: `requested`, `told` (by the agent, of an update that was not started here), `sent`, a phase's name,
     /// `stopped`, `started`, `online`, `redirected` (to the version that the agent kept), `unknown`, `heard` (of again),
-    /// `superseded`.
+    /// `paused` (at the PC), `superseded`.
     pub step: String,
     /// When, by the server's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]

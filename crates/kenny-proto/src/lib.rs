@@ -5,12 +5,14 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod digest;
 pub mod enrolment;
 pub mod frames;
 mod ids;
 pub mod invitation;
 mod keys;
+pub mod policy;
 pub mod tools;
 pub mod transcript;
 pub mod trust;

@@ -1,12 +1,13 @@
 //! What every part of a running server shares.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::extract::ConnectInfo;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use axum::http::{Extensions, HeaderMap};
 use kenny_core::identity::IdentityKey;
 use kenny_core::rollout::Pace;
 use tokio::sync::Notify;
@@ -14,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::accounts::Accounts;
+use crate::audit::Audit;
 use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::Fleet;
+use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
@@ -61,6 +64,16 @@ pub struct App {
     pub pending_logins: PendingLogins,
     /// What happens.
     pub events: Events,
+    /// Every socket comes by it.
+    pub doorkeeper: Arc<Doorkeeper>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// What is counted of those who have not proved who they are.
+    pub bounds: Bounds,
+    /// Who did what.
+    pub audit: Audit,
+    /// When the database last answered whoever asked for its health.
+    pub ready: tokio::sync::Mutex<Option<std::time::Instant>>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// The server goes down: long answers (event streams) end now.
@@ -87,6 +100,12 @@ impl App {
             Some(authority) => format!("{}://{authority}", self.scheme()),
             None => self.own_url(),
         }
+    }
+
+    /// The address that a request came from.
+    pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(address::client(peer.ip(), headers, &self.trusted_proxies))
     }
 
     /// People reach it by HTTPS, its own or that of a proxy in front: cookies never go without.

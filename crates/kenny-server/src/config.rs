@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
 use kenny_proto::AccountName;
+use kenny_proto::audit::AuditAnchor;
 use url::Url;
 
+use crate::limits::Limits;
 use crate::trust::Lifetimes;
 
 /// The command line of `kenny-server`.
@@ -43,6 +45,20 @@ pub enum Command {
     Account(AccountCommand),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+    /// Looks at the audit log in the data folder, whether the server runs or not.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// About the audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Finds out whether a row was changed, is missing, stands elsewhere or was cut off; prints where the log ends.
+    Verify {
+        /// A place that the log had once, as this command or `kenny audit verify` printed it; may be given again.
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        anchor: Vec<AuditAnchor>,
+    },
 }
 
 /// About one account.
@@ -73,6 +89,9 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// A proxy in front of the server whose X-Forwarded-For is believed; may be given again. Nobody else's is.
+    #[arg(long, env = "KENNY_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxy: Vec<IpAddr>,
     /// Certificates (PEM) that invited PCs shall trust besides their system's, where the server's is of an own authority.
     #[arg(long, env = "KENNY_AGENT_CA", value_name = "FILE")]
     pub agent_ca: Option<PathBuf>,
@@ -125,6 +144,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Bounds for whoever has not proved who it is.
+    pub limits: Limits,
     /// For how long the server's own signatures hold.
     pub lifetimes: Lifetimes,
 }
@@ -166,6 +189,8 @@ impl Config {
             agent_ca: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
             lifetimes: Lifetimes::default(),
         }
     }
@@ -191,6 +216,7 @@ impl Config {
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,
             public_url: options.public_url,
+            trusted_proxies: options.trusted_proxy.iter().map(IpAddr::to_canonical).collect(),
             agent_ca: options.agent_ca,
             ..Self::new(data_dir)
         }

@@ -11,17 +11,19 @@ use axum::routing::{any, get, post};
 use kenny_proto::TUNNEL_PATH;
 use kenny_proto::enrolment::{ENROL_PATH, MAX_ENROL_BYTES, PROBE_PATH};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tower_http::trace::TraceLayer;
 
 use crate::api::problem::problem;
 use crate::app::App;
+use crate::limits::Limits;
 use crate::{api, enrolment, invite, mcp, oauth, releases, trust, tunnel, web};
 
 /// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;
 
 /// Every route.
-pub fn router(app: &Arc<App>) -> Router {
+pub fn router(app: &Arc<App>, limits: &Limits) -> Router {
     let (api, _) = api::router();
     Router::new()
         .route(TUNNEL_PATH, any(tunnel::upgrade))
@@ -39,6 +41,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
         .merge(releases::router(app.releases.files.clone(), app.releases.signer.clone()))
         .merge(mcp::router(Arc::clone(app)))
+        .layer(RequestBodyTimeoutLayer::new(limits.body_pause))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), web::headers::add))
         .layer(TraceLayer::new_for_http())

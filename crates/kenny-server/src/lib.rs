@@ -6,6 +6,7 @@
 mod accounts;
 pub mod api;
 mod app;
+mod audit;
 mod auth;
 pub mod config;
 mod enrolment;
@@ -14,6 +15,7 @@ mod fleet;
 mod http;
 mod identity;
 mod invite;
+mod limits;
 mod mcp;
 mod metrics;
 mod oauth;
@@ -32,5 +34,7 @@ mod trust;
 mod tunnel;
 mod web;
 
+pub use audit::verify_offline as verify_audit;
 pub use config::{Config, TlsFiles};
+pub use limits::Limits;
 pub use server::{Server, reset_account, reset_operator_token};

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kenny_server::config::{AccountCommand, Cli, Command, LogFormat};
+use kenny_server::config::{AccountCommand, AuditCommand, Cli, Command, LogFormat};
 use kenny_server::signals::Signals;
 use kenny_server::{Config, Server};
 use tracing_subscriber::EnvFilter;
@@ -22,8 +22,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Some(Command::Openapi) = cli.command {
-        return say(&kenny_server::api::openapi_json());
+    match &cli.command {
+        Some(Command::Openapi) => return say(&kenny_server::api::openapi_json()),
+        Some(Command::Audit(AuditCommand::Verify { anchor })) => {
+            let end = kenny_server::verify_audit(&cli.data_dir, anchor.clone())?;
+            return say(&format!(
+                "The audit log is whole: {} rows. Keep this elsewhere, and give it as --anchor next time:\n{end}\n",
+                end.sequence
+            ));
+        }
+        Some(Command::ResetToken | Command::Account(_)) | None => {}
     }
     start_logs(cli.options.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -42,7 +50,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
                      {password}\n\n  Log in with `kenny login URL --account {name}`, then `kenny account password`.\n\n"
                 ))
             }
-            Some(Command::Openapi) | None => serve(Config::from_cli(cli.data_dir, cli.options)).await,
+            Some(Command::Openapi | Command::Audit(_)) | None => {
+                serve(Config::from_cli(cli.data_dir, cli.options)).await
+            }
         }
     })
 }

@@ -10,17 +10,20 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
+use kenny_proto::audit::AuditOutcome;
 use kenny_proto::{AccountName, Sha256Digest};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{self, Accounts, Directory};
 use crate::app::App;
+use crate::audit::{self, Audit, Entry, Subject, Who};
 use crate::auth;
 use crate::config::Config;
 use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
+use crate::limits::{self, Bounds, Doorkeeper, Limits};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
@@ -34,8 +37,8 @@ use crate::{http, identity, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long a client may take for the head of a request.
-const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The most that a request's head may have: browsers send some 2 KiB, and a token 100 bytes.
+const HEAD_BYTES: usize = 64 * 1024;
 /// A server that holds its data folder and listens, and has yet to serve.
 pub struct Server {
     /// Where it listens.
@@ -45,6 +48,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     /// Held until the server is gone.
     data_dir: DataDir,
 }
@@ -81,6 +85,11 @@ impl Server {
             agent_ca,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            doorkeeper: Doorkeeper::new(config.limits.clone(), config.trusted_proxies.clone()),
+            ready: tokio::sync::Mutex::default(),
+            bounds: Bounds::new(&config.limits),
+            trusted_proxies: config.trusted_proxies,
+            audit: Audit::new(store.clone()),
             trust: Trust::open(&kept.trust, config.lifetimes)?,
             clients: Seal::new(&kept.artifact_secret.0),
             pending_logins: PendingLogins::default(),
@@ -97,6 +106,7 @@ impl Server {
             app: Arc::new(app),
             listener,
             tls,
+            limits: config.limits,
             data_dir,
         })
     }
@@ -115,14 +125,20 @@ impl Server {
     /// Serves until `shutdown` is ready, then goes down in order: no new connections, event streams end, running
     /// calls get 10 s, agents are sent away with 1001, the database is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { app, listener, tls, data_dir, .. } = self;
-        let router = http::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+        let Self { app, listener, tls, limits, data_dir, .. } = self;
+        let keeper = Arc::clone(&app.doorkeeper);
+        let router =
+            http::router(&app, &limits).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener).context("the listener cannot be used")?;
-        server.http_builder().http1().header_read_timeout(HEADER_TIME);
+        server
+            .http_builder()
+            .http1()
+            .header_read_timeout(limits.head_time)
+            .max_buf_size(HEAD_BYTES);
         let server = server
             .handle(handle.clone())
-            .first_request_timeout(HEADER_TIME)
+            .first_request_timeout(limits.head_time)
             .accept_error_handler(|peer, error| {
                 if let Some(peer) = peer {
                     tracing::debug!(%peer, %error, "a connection was not established");
@@ -135,9 +151,14 @@ impl Server {
                 Some(config) => {
                     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(config))
                         .acceptor(NoDelayAcceptor::new());
-                    server.acceptor(acceptor).serve(router).await
+                    server.acceptor(limits::Door::new(keeper, acceptor)).serve(router).await
                 }
-                None => server.acceptor(NoDelayAcceptor::new()).serve(router).await,
+                None => {
+                    server
+                        .acceptor(limits::Door::new(keeper, NoDelayAcceptor::new()))
+                        .serve(router)
+                        .await
+                }
             }
         };
         let background = Background::start(&app);
@@ -247,7 +268,15 @@ pub async fn reset_operator_token(data_dir: &Path) -> anyhow::Result<String> {
     let data_dir = DataDir::open(data_dir)?;
     let store = Store::open(&data_dir, Arc::default())?;
     let now = Timestamp::now();
-    let token = store.run(move |connection| account_rows::rescue_token(connection, now)).await?;
+    let subject = Subject::named("owner");
+    let row = Entry::now(Who::CONSOLE, "token.create", subject, AuditOutcome::Done);
+    let token = store
+        .run(move |connection| {
+            let token = account_rows::rescue_token(connection, now)?;
+            audit::append(connection, &row)?;
+            Ok(token)
+        })
+        .await?;
     store.close().await;
     Ok(token)
 }
@@ -259,6 +288,8 @@ pub async fn reset_account(data_dir: &Path, name: &AccountName) -> anyhow::Resul
     let store = Store::open(&data_dir, Arc::default())?;
     let password = accounts::new_password();
     let (hash, wanted) = (accounts::make_hash(&password), name.clone());
+    let subject = Subject::named(name.as_str());
+    let row = Entry::now(Who::CONSOLE, "account.reset", subject, AuditOutcome::Done);
     let names = store
         .run(move |connection| {
             let Some(id) = account_rows::find_account(connection, wanted.as_str())? else {
@@ -267,6 +298,7 @@ pub async fn reset_account(data_dir: &Path, name: &AccountName) -> anyhow::Resul
             };
             account_rows::reset_account(connection, id, &hash)?;
             account_rows::set_disabled(connection, id, false)?;
+            audit::append(connection, &row)?;
             Ok(Ok(()))
         })
         .await?;

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod faults;
 pub mod foreground;
+pub mod hostile;
 pub mod machine;
 pub mod poll;
 pub mod process;

@@ -15,6 +15,7 @@ use kenny_proto::api::{
     NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
     ToolOutcome, Update, UpdateList,
 };
+use kenny_proto::audit::AuditPage;
 use kenny_proto::trust::{OnlineKey, Publication, Published, TrustStatus};
 use kenny_proto::{AccountName, AgentId, Sha256Digest, UpdateId};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -361,6 +362,14 @@ impl Client {
             parser: Parser::default(),
             ready: VecDeque::new(),
         })
+    }
+
+    /// Rows of the audit log, by the names of the API's parameters.
+    pub async fn audit(&self, wanted: &[(&str, Option<String>)]) -> Result<AuditPage, CliError> {
+        let wanted: Vec<(&str, &str)> =
+            wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+        let request = self.request(Method::GET, &["audit"])?.query(&wanted).timeout(ANSWER_TIMEOUT);
+        self.read(self.send(request).await?).await
     }
 
     async fn quick<T: DeserializeOwned>(

@@ -53,6 +53,10 @@ use windows_sys::core::GUID;
 
 use super::{Memory, Shell, Volume};
 
+mod elevation;
+
+pub use elevation::is_administrator;
+
 pub use authenticode::check_signature;
 
 /// This operating system.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{Extensions, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use jiff::Timestamp;
 use kenny_proto::accounts::{
     Confirmation, Me, NewLogin, NewPassword, RecoveryCodes, TokenCreated, TotpCode, TotpEnrolment,
 };
 use kenny_proto::api::Problem;
 
-use super::extract::{ApiJson, peer};
+use super::extract::ApiJson;
 use super::problem::ApiProblem;
 use crate::app::App;
 use crate::ops::{self, Operator};
@@ -38,9 +38,11 @@ use crate::ops::{self, Operator};
 pub async fn log_in(
     State(app): State<Arc<App>>,
     extensions: Extensions,
+    headers: HeaderMap,
     ApiJson(login): ApiJson<NewLogin>,
 ) -> Result<(StatusCode, Json<TokenCreated>), ApiProblem> {
-    let created = ops::me::log_in(&app, login, peer(&extensions)).await?;
+    let from = app.client(&extensions, &headers);
+    let created = ops::me::log_in(&app, login, from).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

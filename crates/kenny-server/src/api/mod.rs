@@ -2,6 +2,7 @@
 
 mod accounts;
 mod agents;
+mod audit;
 mod events;
 pub mod extract;
 pub mod health;
@@ -92,7 +93,8 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(trust::metadata, trust::publish))
         .routes(routes!(trust::take_artifact))
         .routes(routes!(trust::make_online_key))
-        .routes(routes!(events::follow));
+        .routes(routes!(events::follow))
+        .routes(routes!(audit::read));
     let (routes, document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, routes).split_for_parts();
     let json: Arc<str> = to_json(&document).into();

@@ -23,8 +23,11 @@ use crate::ops::{self, Operator};
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<ReleaseList> {
-    Json(ops::releases::list(&app, &operator))
+pub async fn list(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<ReleaseList>, ApiProblem> {
+    Ok(Json(ops::releases::list(&app, &operator)?))
 }
 
 /// Adds an artifact

@@ -29,8 +29,11 @@ const PUBLICATION_BYTES: usize = 4 * 1024 * 1024;
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn status(State(app): State<Arc<App>>, operator: Operator) -> Json<TrustStatus> {
-    Json(ops::trust::status(&app, &operator))
+pub async fn status(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<TrustStatus>, ApiProblem> {
+    Ok(Json(ops::trust::status(&app, &operator)?))
 }
 
 /// Gives what offline keys signed
@@ -46,8 +49,11 @@ pub async fn status(State(app): State<Arc<App>>, operator: Operator) -> Json<Tru
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn metadata(State(app): State<Arc<App>>, operator: Operator) -> Json<Publication> {
-    Json(ops::trust::metadata(&app, &operator))
+pub async fn metadata(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<Publication>, ApiProblem> {
+    Ok(Json(ops::trust::metadata(&app, &operator)?))
 }
 
 /// Publishes what offline keys signed

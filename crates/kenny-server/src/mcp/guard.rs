@@ -17,9 +17,10 @@ use serde::Deserialize;
 use url::{Origin, Url};
 
 use super::{BODY_BYTES, PATH};
-use crate::api::extract::{bearer, peer};
+use crate::api::extract::{bearer, stranger};
 use crate::api::problem::{ApiProblem, problem};
 use crate::app::App;
+use crate::limits;
 use crate::oauth::grants::{self, ACCESS_PREFIX};
 use crate::oauth::scope::Scope;
 use crate::oauth::{RESOURCE_METADATA, audience};
@@ -37,7 +38,7 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
         )
         .into_response();
     }
-    let from = peer(request.extensions());
+    let from = app.client(request.extensions(), request.headers());
     let token = bearer(request.headers()).map(ToOwned::to_owned);
     let resource_metadata = format!("{}{RESOURCE_METADATA}{PATH}", app.base_url(request.headers()));
     let token = match &token {
@@ -46,12 +47,17 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
             // An API token, which is what its account made it; programs have nothing to ask for there.
             return match Operator::authorise(&app, token.as_deref(), Face::Mcp, from) {
                 Ok(operator) => {
+                    limits::prove(request.extensions());
                     request.extensions_mut().insert(Arc::new(operator));
                     next.run(request).await
                 }
                 Err(error) => {
                     let wrong = token.is_some().then_some(Challenge::InvalidToken);
-                    challenged(error, wrong.unwrap_or(Challenge::NoToken), &resource_metadata)
+                    let challenge = wrong.unwrap_or(Challenge::NoToken);
+                    match stranger(&app, Face::Mcp, from, &error) {
+                        Some(wait) => limits::too_many(wait),
+                        None => challenged(error, challenge, &resource_metadata),
+                    }
                 }
             };
         }
@@ -59,6 +65,7 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
     let resource = audience::of(&app, request.headers());
     match grants::access(&app, token, resource, Timestamp::now()).await {
         Ok(Some(access)) => {
+            limits::prove(request.extensions());
             let role = access.scope.role(access.account.role);
             let operator = Operator::of_account(&access.account, Face::Mcp, from).limited_to(role);
             let (request, needed) = match needed_scope(request).await {
@@ -75,7 +82,10 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
             request.extensions_mut().insert(Arc::new(operator));
             next.run(request).await
         }
-        Ok(None) => challenged(OpsError::WrongAccess, Challenge::InvalidToken, &resource_metadata),
+        Ok(None) => match stranger(&app, Face::Mcp, from, &OpsError::WrongAccess) {
+            Some(wait) => limits::too_many(wait),
+            None => challenged(OpsError::WrongAccess, Challenge::InvalidToken, &resource_metadata),
+        },
         Err(error) => ApiProblem::from(OpsError::from(error)).into_response(),
     }
 }

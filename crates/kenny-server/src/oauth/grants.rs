@@ -17,6 +17,7 @@ use super::request::Authorization;
 use super::scope::Scope;
 use crate::accounts::{Account, Accounts};
 use crate::app::App;
+use crate::audit::{Entry, append};
 use crate::auth::{self, TokenHash};
 use crate::store::StoreError;
 use crate::store::oauth_rows::{self, GrantRow, TokenKind, TokenRow};
@@ -117,6 +118,7 @@ pub async fn approve(
     asked: &Authorization,
     client_name: &str,
     scope: Scope,
+    record: Entry,
     now: Timestamp,
 ) -> Result<String, StoreError> {
     let code = auth::new_token(CODE_PREFIX);
@@ -139,7 +141,8 @@ pub async fn approve(
     app.store
         .run(move |connection| {
             oauth_rows::prune(connection, now)?;
-            oauth_rows::insert_grant(connection, &grant, hash)
+            oauth_rows::insert_grant(connection, &grant, hash)?;
+            append(connection, &record).map(drop)
         })
         .await?;
     Ok(code)
@@ -159,7 +162,6 @@ impl Outcome {
             Self::Granted(tokens) => Ok(tokens),
             Self::Refused(why) => Err(why),
             Self::Copied(grant) => {
-                // audit: program.end
                 tracing::warn!(
                     grant.id = grant.id,
                     client = grant.client_name,

@@ -9,21 +9,22 @@ use kenny_proto::accounts::{
 use kenny_proto::{Role, Secret};
 use rusqlite::{Connection, ErrorCode};
 
-use super::{Operator, OpsError};
+use super::{Action, Operator, OpsError, Permit};
 use crate::accounts::{Account, AccountId, Busy, new_password};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::store::{StoreError, account_rows};
 
 /// Every account, by name.
 pub fn list(app: &App, operator: &Operator) -> Result<AccountList, OpsError> {
-    operator.require(Role::Owner)?;
+    operator.may(app, Action::ListAccounts, Subject::default())?;
     let accounts = app.accounts.all().iter().map(|account| view(app, account)).collect();
     Ok(AccountList { accounts })
 }
 
 /// One account.
 pub fn show(app: &App, operator: &Operator, name: &str) -> Result<AccountView, OpsError> {
-    operator.require(Role::Owner)?;
+    operator.may(app, Action::ShowAccount, Subject::named(name))?;
     Ok(view(app, &*find(app, name)?))
 }
 
@@ -33,18 +34,26 @@ pub async fn create(
     operator: &Operator,
     wanted: NewAccount,
 ) -> Result<AccountPassword, OpsError> {
-    operator.require(Role::Owner)?;
-    // audit: account.create
+    let permit = operator.may(app, Action::CreateAccount, Subject::named(wanted.name.as_str()))?;
+    permit.carry_out(app, make(app, &permit, wanted)).await
+}
+
+async fn make(
+    app: &App,
+    permit: &Permit<'_>,
+    wanted: NewAccount,
+) -> Result<AccountPassword, OpsError> {
     let (password, hash) = random_password(app).await?;
     let NewAccount { name, role } = wanted;
     let (taken, now) = (name.to_string(), Timestamp::now());
+    let facts = Facts::from([("role".to_owned(), role.to_string())]);
     let made = app
         .accounts
-        .change(move |connection| {
+        .change(permit.recorded(facts, move |connection| {
             let id = account_rows::insert_account(connection, &name, role, now)?;
             account_rows::set_password(connection, id, &hash)?;
             Ok(Ok::<_, OpsError>(id))
-        })
+        }))
         .await;
     let id = match made {
         Ok(id) => id?,
@@ -55,7 +64,7 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    tracing::info!(account = taken, %role, by = operator.account(), "account created");
+    tracing::info!(account = taken, %role, by = permit.account(), "account created");
     Ok(AccountPassword { account: now_as(app, id, &taken)?, password })
 }
 
@@ -66,10 +75,21 @@ pub async fn change(
     name: &str,
     wanted: AccountChange,
 ) -> Result<AccountView, OpsError> {
-    operator.require(Role::Owner)?;
-    // audit: account.change
+    let permit = operator.may(app, Action::ChangeAccount, Subject::named(name))?;
+    permit.carry_out(app, alter(app, &permit, name, wanted)).await
+}
+
+async fn alter(
+    app: &App,
+    permit: &Permit<'_>,
+    name: &str,
+    wanted: AccountChange,
+) -> Result<AccountView, OpsError> {
     let id = find(app, name)?.id;
-    guarded(app, move |connection| {
+    let mut facts = Facts::new();
+    facts.extend(wanted.role.map(|role| ("role".to_owned(), role.to_string())));
+    facts.extend(wanted.disabled.map(|it| ("disabled".to_owned(), it.to_string())));
+    guarded(app, permit, facts, move |connection| {
         if let Some(role) = wanted.role {
             account_rows::set_role(connection, id, role)?;
         }
@@ -83,7 +103,7 @@ pub async fn change(
         account = name,
         role = wanted.role.map(Role::as_str),
         disabled = wanted.disabled,
-        by = operator.account(),
+        by = permit.account(),
         "account changed"
     );
     now_as(app, id, name)
@@ -95,39 +115,52 @@ pub async fn reset(
     operator: &Operator,
     name: &str,
 ) -> Result<AccountPassword, OpsError> {
-    operator.require(Role::Owner)?;
-    // audit: account.reset
+    let permit = operator.may(app, Action::ResetAccount, Subject::named(name))?;
+    permit.carry_out(app, start_over(app, &permit, name)).await
+}
+
+async fn start_over(
+    app: &App,
+    permit: &Permit<'_>,
+    name: &str,
+) -> Result<AccountPassword, OpsError> {
     let id = find(app, name)?.id;
     let (password, hash) = random_password(app).await?;
     app.accounts
-        .change(move |connection| {
+        .change(permit.recorded(Facts::new(), move |connection| {
             account_rows::reset_account(connection, id, &hash).map(Ok::<_, OpsError>)
-        })
+        }))
         .await??;
-    tracing::info!(account = name, by = operator.account(), "account reset");
+    tracing::info!(account = name, by = permit.account(), "account reset");
     Ok(AccountPassword { account: now_as(app, id, name)?, password })
 }
 
 /// Removes an account with its tokens and sessions.
 pub async fn remove(app: &App, operator: &Operator, name: &str) -> Result<(), OpsError> {
-    operator.require(Role::Owner)?;
-    // audit: account.remove
+    let permit = operator.may(app, Action::RemoveAccount, Subject::named(name))?;
+    permit.carry_out(app, take_away(app, &permit, name)).await
+}
+
+async fn take_away(app: &App, permit: &Permit<'_>, name: &str) -> Result<(), OpsError> {
     let id = find(app, name)?.id;
-    guarded(app, move |connection| account_rows::delete_account(connection, id)).await?;
-    tracing::info!(account = name, by = operator.account(), "account removed");
+    let delete = move |connection: &Connection| account_rows::delete_account(connection, id);
+    guarded(app, permit, Facts::new(), delete).await?;
+    tracing::info!(account = name, by = permit.account(), "account removed");
     Ok(())
 }
 
 /// Makes a change, unless no owner could act any more afterwards.
 pub(super) async fn guarded(
     app: &App,
+    permit: &Permit<'_>,
+    facts: Facts,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), OpsError> {
     app.accounts
-        .change(move |connection| {
+        .change(permit.recorded(facts, move |connection| {
             let done = account_rows::leaving_an_owner(connection, change)?;
             Ok(if done { Ok(()) } else { Err(OpsError::LastOwner) })
-        })
+        }))
         .await?
 }
 

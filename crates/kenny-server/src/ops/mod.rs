@@ -1,14 +1,18 @@
 //! Every operator action, authorised once and recorded once. The faces (`api`, `mcp`) only translate.
 //!
-//! Each action takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask.
+//! Each op takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask. With it an op asks
+//! for a [`Permit`] to its [`Action`] first, and has agents, changes and calls only through that.
 
 pub mod accounts;
+mod action;
 pub mod agents;
+pub mod audit;
 mod error;
 pub mod events;
 pub mod holds;
 pub mod invitations;
 pub mod me;
+mod permit;
 pub mod programs;
 pub mod releases;
 pub mod rollback;
@@ -18,10 +22,11 @@ pub mod tools;
 pub mod trust;
 pub mod updates;
 
+pub use action::Action;
 pub use error::OpsError;
+pub use permit::Permit;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,7 +35,7 @@ use kenny_proto::{Role, TUNNEL_PATH};
 
 use crate::accounts::{Account, AccountId, TokenId};
 use crate::app::App;
-use crate::fleet::AgentEntry;
+use crate::audit::Subject;
 
 /// The longest that a look at the clock lasts: a clock that is set does not keep an ended token alive for long.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
@@ -177,14 +182,11 @@ impl Operator {
     }
 }
 
-/// The agent of this name.
-fn agent(app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
-    app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
-}
-
 /// The server itself.
-pub fn server(app: &App, _operator: &Operator) -> ServerInfo {
-    ServerInfo { version: env!("CARGO_PKG_VERSION").to_owned(), server_key: app.identity.public() }
+pub fn server(app: &App, operator: &Operator) -> Result<ServerInfo, OpsError> {
+    operator.may(app, Action::ShowServer, Subject::default())?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(ServerInfo { version, server_key: app.identity.public() })
 }
 
 /// The tunnel's address, for agents that reach the server as the operator does.

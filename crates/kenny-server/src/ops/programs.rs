@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Operator, OpsError};
+use super::{Action, Operator, OpsError};
 use crate::accounts::Account;
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::oauth::grants;
 use crate::oauth::request::Authorization;
 use crate::oauth::scope::Scope;
@@ -12,6 +13,7 @@ use crate::store::oauth_rows::{self, GrantRow};
 
 /// Those that an account permitted, the newest first.
 pub async fn list(app: &App, operator: &Operator) -> Result<Vec<GrantRow>, OpsError> {
+    operator.may(app, Action::ListPrograms, Subject::default())?;
     let Some(account) = app.accounts.get(operator.account_id()) else { return Ok(Vec::new()) };
     let read = move |connection: &rusqlite::Connection| {
         oauth_rows::prune(connection, Timestamp::now())?;
@@ -29,16 +31,20 @@ pub async fn approve(
     name: &str,
     scope: Scope,
 ) -> Result<String, OpsError> {
+    let permit = operator.may(app, Action::ApproveProgram, Subject::named(name))?;
     operator.require(scope.role(kenny_proto::Role::Owner))?;
-    let code = grants::approve(app, account, asked, name, scope, Timestamp::now()).await?;
-    // audit: program.approve
-    Ok(code)
+    let row = permit.row(Facts::from([("scope".to_owned(), scope.list().to_owned())]));
+    Ok(grants::approve(app, account, asked, name, scope, row, Timestamp::now()).await?)
 }
 
 /// Ends a permission with all its tokens; nothing happens when it is not the account's, or ended already.
 pub async fn end(app: &App, operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::EndProgram, Subject::named(id))?;
     let (account, id) = (operator.account_id(), id.to_owned());
-    app.store.run(move |connection| oauth_rows::delete_own_grant(connection, account, &id)).await?;
-    // audit: program.end
+    permit
+        .change(app, Facts::new(), move |connection| {
+            oauth_rows::delete_own_grant(connection, account, &id).map(drop)
+        })
+        .await?;
     Ok(())
 }

@@ -10,8 +10,9 @@ use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
 use kenny_proto::{Arch, Os, Sha256Digest};
 use semver::Version;
 
-use super::{Operator, OpsError};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::events::kind;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
@@ -116,14 +117,27 @@ fn missing(version: &str, platform: Option<&str>, list: &[Release]) -> String {
 }
 
 /// Every release.
-pub fn list(app: &App, _operator: &Operator) -> ReleaseList {
-    ReleaseList { releases: app.releases.list() }
+pub fn list(app: &App, operator: &Operator) -> Result<ReleaseList, OpsError> {
+    operator.may(app, Action::ListReleases, Subject::default())?;
+    Ok(ReleaseList { releases: app.releases.list() })
 }
 
 /// Takes an executable in. Exactly the same bytes again change nothing.
 pub async fn add<E>(
     app: &App,
-    _operator: &Operator,
+    operator: &Operator,
+    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> Result<ReleaseAdded, OpsError>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let permit = operator.may(app, Action::AddRelease, Subject::default())?;
+    permit.carry_out(app, take_in(app, &permit, body)).await
+}
+
+async fn take_in<E>(
+    app: &App,
+    permit: &Permit<'_>,
     body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<ReleaseAdded, OpsError>
 where
@@ -162,7 +176,12 @@ where
     // The file first: a row never names a file that is not there.
     received.publish().await?;
     let row = release.clone();
-    app.store.run(move |connection| rows::insert_release(connection, &row)).await?;
+    let facts = Facts::from([
+        ("version".to_owned(), release.version.clone()),
+        ("platform".to_owned(), format!("{} {}", release.os, release.arch)),
+        ("sha256".to_owned(), release.sha256.to_string()),
+    ]);
+    permit.change(app, facts, move |connection| rows::insert_release(connection, &row)).await?;
     added(app, &release);
     let warning = unsigned(app, &release);
     Ok(ReleaseAdded { release, created: true, warning })

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::{Operator, OpsError};
+use super::{Action, Operator, OpsError};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::store::session_rows::{self, SessionRow};
 use crate::web::session::has_ended;
 
 /// Those that may still be used, the one that was used last first.
 pub async fn list(app: &App, operator: &Operator) -> Result<Vec<SessionRow>, OpsError> {
+    operator.may(app, Action::ListSessions, Subject::default())?;
     let (id, now) = (operator.account_id(), Timestamp::now());
     let mut sessions =
         app.store.run(move |connection| session_rows::sessions_of(connection, id)).await?;
@@ -22,8 +24,12 @@ pub async fn list(app: &App, operator: &Operator) -> Result<Vec<SessionRow>, Ops
 
 /// Ends one of them; nothing happens when it is not the account's, or ended already.
 pub async fn end(app: &App, operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::EndSession, Subject::named(id))?;
     let (account, id) = (operator.account_id(), id.to_owned());
-    app.store.run(move |connection| session_rows::delete_session(connection, account, &id)).await?;
-    // audit: session.end
+    permit
+        .change(app, Facts::new(), move |connection| {
+            session_rows::delete_session(connection, account, &id).map(drop)
+        })
+        .await?;
     Ok(())
 }

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use kenny_proto::accounts::{NewToken, Token, TokenCreated, TokenList};
 use kenny_proto::{Role, Secret};
+use rusqlite::Connection;
 
-use super::{Operator, OpsError, accounts};
+use super::{Action, Operator, OpsError, Permit, accounts};
 use crate::accounts::{Account, TokenEntry, TokenId};
 use crate::app::App;
+use crate::audit::{Entry, Facts, Subject, append};
 use crate::auth::{TokenHash, new_operator_token};
 use crate::store::account_rows;
 
@@ -27,10 +29,13 @@ pub(super) struct Wanted {
 pub fn list(app: &App, operator: &Operator, of: Option<&str>) -> Result<TokenList, OpsError> {
     let account = match of.filter(|name| *name != operator.account()) {
         Some(name) => {
-            operator.require(Role::Owner)?;
+            operator.may(app, Action::ListOthersTokens, Subject::named(name))?;
             accounts::find(app, name)?
         }
-        None => app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?,
+        None => {
+            operator.may(app, Action::ListTokens, Subject::default())?;
+            app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?
+        }
     };
     let tokens = app.accounts.tokens_of(account.id);
     Ok(TokenList { tokens: tokens.iter().map(|token| view(&account, token)).collect() })
@@ -43,27 +48,47 @@ pub async fn create(
     operator: &Operator,
     wanted: NewToken,
 ) -> Result<TokenCreated, OpsError> {
-    // audit: token.create
+    let permit = operator.may(app, Action::CreateToken, Subject::named(&wanted.name))?;
+    permit.carry_out(app, create_own(app, &permit, operator, wanted)).await
+}
+
+async fn create_own(
+    app: &App,
+    permit: &Permit<'_>,
+    operator: &Operator,
+    wanted: NewToken,
+) -> Result<TokenCreated, OpsError> {
     check_wish(&wanted.name, wanted.expires_at)?;
     let account = app.accounts.get(operator.account_id()).ok_or(OpsError::WrongToken)?;
     let maker = operator.token().and_then(|token| app.accounts.token_of_id(token));
     let bound = maker.and_then(|maker| maker.expires_at);
     let expires_at = wanted.expires_at.into_iter().chain(bound).min();
     let wanted = Wanted { name: wanted.name, role: wanted.role, expires_at };
-    make(app, &account, operator.role(), wanted).await
+    make(app, permit.row(Facts::new()), &account, operator.role(), wanted).await
 }
 
 /// Revokes a token: the own ones, or for owners any. It is refused from the moment that this returns.
 pub async fn revoke(app: &App, operator: &Operator, id: i64) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::RevokeToken, Subject::named(&id.to_string()))?;
+    permit.carry_out(app, take_back(app, &permit, operator, id)).await
+}
+
+async fn take_back(
+    app: &App,
+    permit: &Permit<'_>,
+    operator: &Operator,
+    id: i64,
+) -> Result<(), OpsError> {
     let unknown = || OpsError::UnknownToken(id);
     let token = app.accounts.token_of_id(TokenId(id)).ok_or_else(unknown)?;
     if token.account != operator.account_id() && operator.role() < Role::Owner {
         // Whether others have such a token is not said.
         return Err(unknown());
     }
-    // audit: token.revoke
+    let facts = Facts::from([("account_id".to_owned(), token.account.0.to_string())]);
     let token = token.id;
-    accounts::guarded(app, move |connection| account_rows::delete_token(connection, token)).await?;
+    let delete = move |connection: &Connection| account_rows::delete_token(connection, token);
+    accounts::guarded(app, permit, facts, delete).await?;
     tracing::info!(token = id, by = operator.account(), "token revoked");
     Ok(())
 }
@@ -82,9 +107,10 @@ pub(super) fn check_wish(name: &str, expires_at: Option<Timestamp>) -> Result<()
     }
 }
 
-/// Makes a token that may do what `most` includes.
+/// Makes a token that may do what `most` includes. `record` is its row in the audit log.
 pub(super) async fn make(
     app: &App,
+    record: Entry,
     account: &Account,
     most: Role,
     wanted: Wanted,
@@ -109,7 +135,11 @@ pub(super) async fn make(
             if account_rows::count_tokens(connection, owner)? >= MOST_TOKENS {
                 return Ok(Err(OpsError::TooManyTokens));
             }
-            account_rows::insert_token(connection, owner, hash, &made).map(Ok)
+            let id = account_rows::insert_token(connection, owner, hash, &made)?;
+            let facts = [("token", id.0.to_string()), ("role", made.role.to_string())];
+            let facts = facts.map(|(name, value)| (name.to_owned(), value)).into();
+            append(connection, &record.with(facts))?;
+            Ok(Ok(id))
         })
         .await??;
     let account_rows::NewToken { name, role, created_at, expires_at } = row;

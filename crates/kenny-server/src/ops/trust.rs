@@ -9,8 +9,9 @@ use kenny_core::image;
 use kenny_proto::Sha256Digest;
 use kenny_proto::trust::{OnlineKey, Publication, Published, TARGETS_PATH, TrustStatus};
 
-use super::{Operator, OpsError, releases};
+use super::{Action, Operator, OpsError, Permit, releases};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::events::kind;
 use crate::releases::file_name;
 use crate::trust::{Refusal, Target};
@@ -19,31 +20,39 @@ use crate::trust::{Refusal, Target};
 const LINK_LIFE_S: i64 = 15 * 60;
 
 /// How trust stands.
-pub fn status(app: &App, _operator: &Operator) -> TrustStatus {
-    app.trust.status(Timestamp::now())
+pub fn status(app: &App, operator: &Operator) -> Result<TrustStatus, OpsError> {
+    operator.may(app, Action::ShowTrust, Subject::default())?;
+    Ok(app.trust.status(Timestamp::now()))
 }
 
 /// What offline keys signed, for whoever signs on top of it.
-pub fn metadata(app: &App, _operator: &Operator) -> Publication {
-    app.trust.offline()
+pub fn metadata(app: &App, operator: &Operator) -> Result<Publication, OpsError> {
+    operator.may(app, Action::ReadTrustMetadata, Subject::default())?;
+    Ok(app.trust.offline())
 }
 
 /// Takes the executable of a target in. It is no release before it is signed.
 pub async fn take_artifact<E>(
     app: &App,
-    _operator: &Operator,
+    operator: &Operator,
     announced: Sha256Digest,
     body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<(), OpsError>
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    // audit: trust.artifact (owner)
-    let received = app.releases.files.receive(body).await?;
-    if received.sha256 != announced {
-        return Err(OpsError::OtherArtifact { found: received.sha256, announced });
-    }
-    Ok(received.publish().await?)
+    let subject = Subject::named(&announced.to_string());
+    let permit = operator.may(app, Action::TakeTargetArtifact, subject)?;
+    let take = async {
+        let received = app.releases.files.receive(body).await?;
+        if received.sha256 != announced {
+            return Err(OpsError::OtherArtifact { found: received.sha256, announced });
+        }
+        Ok(received.publish().await?)
+    };
+    permit.carry_out(app, take).await?;
+    // The file is named by its content: it may be there without a row, and counts for nothing before it is signed.
+    Ok(permit.change(app, Facts::new(), |_| Ok(())).await?)
 }
 
 /// Takes what offline keys signed in the place of what is there, and makes releases of its targets. All of it or
@@ -53,7 +62,15 @@ pub async fn publish(
     operator: &Operator,
     publication: Publication,
 ) -> Result<Published, OpsError> {
-    // audit: trust.publish (owner)
+    let permit = operator.may(app, Action::PublishTrust, Subject::default())?;
+    permit.carry_out(app, take_over(app, &permit, publication)).await
+}
+
+async fn take_over(
+    app: &App,
+    permit: &Permit<'_>,
+    publication: Publication,
+) -> Result<Published, OpsError> {
     let now = Timestamp::now();
     let targets = app.trust.check(&publication, now)?.targets()?;
     let signed_before: Vec<Sha256Digest> =
@@ -62,12 +79,14 @@ pub async fn publish(
         check_artifact(app, target).await?;
     }
     let (_adding, added) = releases::missing_of(app, &targets, now).await?;
-    let (root_version, targets_version) =
-        app.trust.publish(&app.store, &publication, added.clone(), now).await?;
+    let (root_version, targets_version) = app
+        .trust
+        .publish(&app.store, &publication, added.clone(), permit.row(Facts::new()), now)
+        .await?;
     releases::published(app, &added);
     let summary = format!(
         "{} published signed metadata: root {root_version}, targets {targets_version}",
-        operator.account()
+        permit.account()
     );
     tracing::info!(root_version, targets_version, "{summary}");
     app.events.publish(kind::TRUST_CHANGED, None, summary);
@@ -75,14 +94,15 @@ pub async fn publish(
 }
 
 /// Makes the key that takes the place of the one that signs snapshot and timestamp, once a root names it.
-pub async fn make_online_key(app: &App, _operator: &Operator) -> Result<OnlineKey, OpsError> {
-    // audit: trust.online_key (owner)
-    Ok(app.trust.make_next_key(&app.store).await?)
+pub async fn make_online_key(app: &App, operator: &Operator) -> Result<OnlineKey, OpsError> {
+    let permit = operator.may(app, Action::MakeOnlineKey, Subject::default())?;
+    Ok(app.trust.make_next_key(&app.store, permit.row(Facts::new())).await?)
 }
 
 /// A link to the executable of a target. `path` is its name with the digest before the file's, as consistent snapshots
 /// have it.
-pub fn target_link(app: &App, _operator: &Operator, path: &str) -> Result<String, OpsError> {
+pub fn target_link(app: &App, operator: &Operator, path: &str) -> Result<String, OpsError> {
+    operator.may(app, Action::FetchTarget, Subject::named(path))?;
     let targets = app.trust.targets();
     let found = targets.iter().find(|target| {
         let (folder, file) = target.name.rsplit_once('/').expect("a target's name has four parts");

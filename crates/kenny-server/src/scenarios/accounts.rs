@@ -26,7 +26,7 @@ impl Rig {
     }
 
     /// The code of the problem that this comes to.
-    pub async fn refused(
+    pub async fn problem_of(
         &self,
         token: &str,
         method: &str,
@@ -97,7 +97,7 @@ async fn every_role_meets_every_endpoint() {
 
 #[tokio::test]
 async fn without_a_token_nothing_is_open_but_logging_in() {
-    let rig = Rig::start().await;
+    let rig = Rig::start_with(|config| config.limits.free_failures = 1000).await;
     let document: Value = serde_json::from_str(&crate::api::openapi_json()).unwrap();
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -127,7 +127,7 @@ async fn disabling_an_account_ends_its_tokens_and_sessions_at_once() {
         rig.call("PATCH", "/accounts/anna", Some(json!({"disabled": true}))).await;
     assert_eq!((status, &account["disabled"], &account["tokens"]), (200, &json!(true), &json!(0)));
     assert!(generation() > before, "sessions are over");
-    let refused = rig.refused(&token, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(&token, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "unauthorized".to_owned()));
     let login = json!({"account": "anna", "password": password, "token_name": "a test"});
     let (status, problem) = rig.log_in_with(login).await;
@@ -135,7 +135,7 @@ async fn disabling_an_account_ends_its_tokens_and_sessions_at_once() {
 
     let (status, _) = rig.call("PATCH", "/accounts/anna", Some(json!({"disabled": false}))).await;
     assert_eq!(status, 200);
-    let refused = rig.refused(&token, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(&token, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "unauthorized".to_owned()), "what was revoked stays so");
     rig.log_in("anna", &password).await;
     rig.stop().await;
@@ -149,7 +149,7 @@ async fn a_lower_role_counts_for_the_tokens_that_are_there() {
     let (status, _) = rig.call_as(&token, "GET", "/accounts", None).await;
     assert_eq!(status, 200);
     rig.call("PATCH", "/accounts/anna", Some(json!({"role": "viewer"}))).await;
-    let refused = rig.refused(&token, "GET", "/accounts", Value::Null).await;
+    let refused = rig.problem_of(&token, "GET", "/accounts", Value::Null).await;
     assert_eq!(refused, (403, "forbidden".to_owned()));
     let (_, me) = rig.call_as(&token, "GET", "/me", None).await;
     assert_eq!((&me["role"], &me["token"]["role"]), (&json!("viewer"), &json!("owner")));
@@ -163,7 +163,7 @@ async fn the_last_owner_stays() {
     let last = (409, "last_owner".to_owned());
     let owner = rig.token.clone();
     let refused = async |method: &str, path: &str, body: Value| {
-        assert_eq!(rig.refused(&owner, method, path, body).await, last, "{method} {path}");
+        assert_eq!(rig.problem_of(&owner, method, path, body).await, last, "{method} {path}");
     };
     rig.account("anna", "operator").await;
     rig.account("off", "owner").await;
@@ -220,11 +220,11 @@ async fn names_are_checked_and_taken_once() {
         (json!({"name": "bert", "role": "root"}), 422, "bad_json"),
         (json!({"name": "bert", "role": "owner", "admin": true}), 422, "bad_json"),
     ] {
-        let refused = rig.refused(&owner, "POST", "/accounts", body.clone()).await;
+        let refused = rig.problem_of(&owner, "POST", "/accounts", body.clone()).await;
         assert_eq!(refused, (status, code.to_owned()), "{body}");
     }
     for method in ["GET", "DELETE"] {
-        let refused = rig.refused(&owner, method, "/accounts/nobody", Value::Null).await;
+        let refused = rig.problem_of(&owner, method, "/accounts/nobody", Value::Null).await;
         assert_eq!(refused, (404, "unknown_account".to_owned()));
     }
     let (_, list) = rig.call("GET", "/accounts", None).await;
@@ -243,7 +243,7 @@ async fn who_forgot_everything_is_helped_by_an_owner_or_at_the_server() {
     assert_eq!(status, 200);
     let second = reset["password"].as_str().unwrap().to_owned();
     assert_ne!(second, first);
-    let refused = rig.refused(&token, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(&token, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "unauthorized".to_owned()));
     rig.log_in("anna", &second).await;
     rig.call("PATCH", "/accounts/anna", Some(json!({"disabled": true}))).await;

@@ -27,7 +27,7 @@ async fn a_second_factor_counts_once_it_was_confirmed() {
     for (body, status, code) in
         [(json!({}), 400, "password_needed"), (json!({"password": "wrong"}), 401, "wrong_login")]
     {
-        let refused = rig.refused(&token, "POST", "/me/totp", body).await;
+        let refused = rig.problem_of(&token, "POST", "/me/totp", body).await;
         assert_eq!(refused, (status, code.to_owned()));
     }
     let (status, begun) = call("POST", "/me/totp", confirmation.clone()).await;
@@ -37,12 +37,12 @@ async fn a_second_factor_counts_once_it_was_confirmed() {
     assert_eq!(uri, format!("otpauth://totp/kenny:anna?secret={secret}&issuer=kenny"));
     // Not confirmed, and so not asked for.
     rig.log_in("anna", &password).await;
-    let refused = rig.refused(&token, "POST", "/me/totp/confirm", json!({"code": "abc"})).await;
+    let refused = rig.problem_of(&token, "POST", "/me/totp/confirm", json!({"code": "abc"})).await;
     assert_eq!(refused, (401, "wrong_code".to_owned()));
     let (status, codes) = call("POST", "/me/totp/confirm", json!({"code": code(&secret, 0)})).await;
     assert_eq!(status, 200, "{codes}");
     assert_eq!(codes["codes"].as_array().unwrap().len(), 10);
-    let refused = rig.refused(&token, "POST", "/me/totp", confirmation.clone()).await;
+    let refused = rig.problem_of(&token, "POST", "/me/totp", confirmation.clone()).await;
     assert_eq!(refused, (409, "totp_there".to_owned()));
 
     let log_in = async |code: Option<&str>| {
@@ -87,7 +87,7 @@ async fn a_new_password_counts_at_once_and_ends_sessions() {
         (json!({"current": password, "new": "short"}), 400, "weak_password"),
         (json!({"current": password, "new": "i am anna myself"}), 400, "weak_password"),
     ] {
-        let refused = rig.refused(&token, "PUT", "/me/password", body).await;
+        let refused = rig.problem_of(&token, "PUT", "/me/password", body).await;
         assert_eq!(refused, (status, code.to_owned()));
     }
     assert_eq!(generation(), before);
@@ -110,12 +110,12 @@ async fn a_stolen_token_does_not_guess_the_password() {
     let password = rig.account("anna", "operator").await;
     let token = rig.log_in("anna", &password).await;
     let guess = || json!({"current": "wrong", "new": "words upon words"});
-    let refused = rig.refused(&token, "PUT", "/me/password", guess()).await;
+    let refused = rig.problem_of(&token, "PUT", "/me/password", guess()).await;
     assert_eq!(refused, (401, "wrong_login".to_owned()));
     // 15 with that one, of which 10 are free.
     let wait = rig.app.accounts.fail("anna", [127, 0, 0, 1].into(), 14);
     assert_eq!(wait.as_secs(), 16);
-    let refused = rig.refused(&token, "PUT", "/me/password", guess()).await;
+    let refused = rig.problem_of(&token, "PUT", "/me/password", guess()).await;
     assert_eq!(refused, (429, "too_many_logins".to_owned()));
     let (status, _) = rig.call_as(&token, "GET", "/me", None).await;
     assert_eq!(status, 200, "the token itself goes on to work");

@@ -242,6 +242,19 @@ impl FakeAgent {
         within(self.socket.send(message)).await.unwrap();
     }
 
+    /// Sends what the server may not take.
+    pub async fn try_send(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        within(self.socket.send(message)).await
+    }
+
+    /// True when the connection ends without a frame before.
+    pub async fn gone(&mut self) -> bool {
+        matches!(within(self.socket.next()).await, None | Some(Err(_) | Ok(Message::Close(_))))
+    }
+
     /// The next frame that is no heartbeat.
     pub async fn receive(&mut self) -> Value {
         loop {

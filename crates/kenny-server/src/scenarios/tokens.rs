@@ -40,7 +40,7 @@ async fn a_token_never_makes_itself_more() {
         ("POST", "/me/totp/disable", confirmation.clone()),
         ("POST", "/me/recovery-codes", confirmation),
     ] {
-        assert_eq!(rig.refused(&viewer, method, path, body).await, needed, "{method} {path}");
+        assert_eq!(rig.problem_of(&viewer, method, path, body).await, needed, "{method} {path}");
     }
     let (_, made) = rig.token(&viewer, json!({"name": "the same"})).await;
     assert_eq!(made["role"], "viewer");
@@ -91,9 +91,9 @@ async fn a_token_ends_when_it_was_said_to() {
         .await
         .unwrap()
         .unwrap();
-    let refused = rig.refused(old, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(old, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "token_expired".to_owned()));
-    let refused = rig.refused(
+    let refused = rig.problem_of(
         &rig.token,
         "POST",
         "/tokens",
@@ -101,7 +101,7 @@ async fn a_token_ends_when_it_was_said_to() {
     );
     assert_eq!(refused.await, (400, "bad_expiry".to_owned()));
     for name in ["", "  ", "a\nb", &"x".repeat(101)] {
-        let refused = rig.refused(&rig.token, "POST", "/tokens", json!({"name": name})).await;
+        let refused = rig.problem_of(&rig.token, "POST", "/tokens", json!({"name": name})).await;
         assert_eq!(refused, (400, "bad_token_name".to_owned()), "{name}");
     }
     rig.stop().await;
@@ -121,7 +121,7 @@ async fn a_revoked_token_is_refused_at_once_also_where_it_listens_already() {
     let (mut ends, mut goes_on) = (listen(&token).await, listen(&other).await);
     let (status, _) = rig.call("DELETE", &format!("/tokens/{}", made["id"]), None).await;
     assert_eq!(status, 204);
-    let refused = rig.refused(&token, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(&token, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "unauthorized".to_owned()));
     within(async { while ends.next().await.is_some() {} }).await;
     rig.agent("pc-1").await;
@@ -139,15 +139,15 @@ async fn tokens_are_revoked_by_their_account_and_by_owners() {
     let bert = rig.log_in("bert", &password).await;
     let (_, list) = rig.call_as(&bert, "GET", "/tokens", None).await;
     let path = format!("/tokens/{}", list["tokens"][0]["id"]);
-    let refused = rig.refused(&anna, "DELETE", &path, Value::Null).await;
+    let refused = rig.problem_of(&anna, "DELETE", &path, Value::Null).await;
     assert_eq!(refused, (404, "unknown_token".to_owned()));
-    let refused = rig.refused(&anna, "GET", "/tokens?account=bert", Value::Null).await;
+    let refused = rig.problem_of(&anna, "GET", "/tokens?account=bert", Value::Null).await;
     assert_eq!(refused, (403, "forbidden".to_owned()));
     let (status, own) = rig.call_as(&anna, "GET", "/tokens?account=anna", None).await;
     assert_eq!((status, own["tokens"].as_array().unwrap().len()), (200, 1));
     let (status, _) = rig.call("DELETE", &path, None).await;
     assert_eq!(status, 204);
-    let refused = rig.refused(&bert, "GET", "/me", Value::Null).await;
+    let refused = rig.problem_of(&bert, "GET", "/me", Value::Null).await;
     assert_eq!(refused, (401, "unauthorized".to_owned()));
     rig.stop().await;
 }
@@ -174,7 +174,7 @@ async fn an_account_has_a_bounded_number_of_tokens() {
     for number in 1..100 {
         rig.token(&rig.token, json!({"name": format!("number {number}")})).await;
     }
-    let refused = rig.refused(&rig.token, "POST", "/tokens", json!({"name": "one more"})).await;
+    let refused = rig.problem_of(&rig.token, "POST", "/tokens", json!({"name": "one more"})).await;
     assert_eq!(refused, (409, "too_many_tokens".to_owned()));
     rig.stop().await;
 }

@@ -146,7 +146,7 @@ impl Rig {
         body
     }
 
-    async fn refused(&self, publication: &Publication, said: &str) {
+    async fn publishing_is_refused(&self, publication: &Publication, said: &str) {
         let before = self.get("/trust").await;
         let (status, body) = self.publish(publication).await;
         assert_eq!((status, body["code"].as_str()), (422, Some("untrusted")), "{said}: {body}");
@@ -198,7 +198,7 @@ async fn a_server_without_keys_says_so() {
     assert!(response.text().await.unwrap().contains("kenny keys init"));
     let (_, added) = rig.release("1.0.0").await;
     assert_eq!(added["warning"], Value::Null);
-    rig.refused(&Publication::default(), "neither root nor targets").await;
+    rig.publishing_is_refused(&Publication::default(), "neither root nor targets").await;
     rig.stop().await;
 }
 
@@ -226,7 +226,7 @@ async fn a_signed_release_becomes_one_that_agents_can_be_sent() {
     let image = agent_image("2.0.0", 50_000);
     let publication =
         Publication { roots: vec![], targets: Some(signer.signed_targets(2, &[&image])) };
-    rig.refused(&publication, "is not here").await;
+    rig.publishing_is_refused(&publication, "is not here").await;
     let (status, body) = rig.artifact(&image, Sha256Digest([1; 32])).await;
     assert_eq!((status, body["code"].as_str()), (422, Some("other_artifact")), "{body}");
     assert_eq!(rig.artifact(&image, sha256(&image)).await.0, 204);
@@ -305,64 +305,93 @@ async fn what_the_keys_did_not_authorise_is_refused() {
     let keys = [&signer.roots[0], &signer.roots[1]];
 
     // The first publication.
-    rig.refused(&only(vec![], Some(signer.signed_targets(1, &[]))), "no root metadata yet").await;
-    rig.refused(&only(vec![signer.signed_root(1, 365)], None), "no targets metadata yet").await;
-    rig.refused(&only(vec!["{}".to_owned()], None), "no root metadata of The Update").await;
-    rig.refused(&both(sign(signer.root(1, 365), &keys[..1])), "not signed by 2 of").await;
-    rig.refused(&both(sign(signer.root(1, 365), &[keys[0], &pair()])), "not signed by 2 of").await;
-    rig.refused(&both(signer.signed_root(1, -1)), "expired at").await;
+    rig.publishing_is_refused(
+        &only(vec![], Some(signer.signed_targets(1, &[]))),
+        "no root metadata yet",
+    )
+    .await;
+    rig.publishing_is_refused(
+        &only(vec![signer.signed_root(1, 365)], None),
+        "no targets metadata yet",
+    )
+    .await;
+    rig.publishing_is_refused(&only(vec!["{}".to_owned()], None), "no root metadata of The Update")
+        .await;
+    rig.publishing_is_refused(&both(sign(signer.root(1, 365), &keys[..1])), "not signed by 2 of")
+        .await;
+    rig.publishing_is_refused(
+        &both(sign(signer.root(1, 365), &[keys[0], &pair()])),
+        "not signed by 2 of",
+    )
+    .await;
+    rig.publishing_is_refused(&both(signer.signed_root(1, -1)), "expired at").await;
     let mut not_consistent = signer.root(1, 365);
     not_consistent.consistent_snapshot = false;
-    rig.refused(&both(sign(not_consistent, &keys)), "consistent snapshots").await;
+    rig.publishing_is_refused(&both(sign(not_consistent, &keys)), "consistent snapshots").await;
     let mut without_role = signer.root(1, 365);
     without_role.roles.remove(&RoleType::Snapshot);
-    rig.refused(&both(sign(without_role, &keys)), "names no keys for snapshot").await;
+    rig.publishing_is_refused(&both(sign(without_role, &keys)), "names no keys for snapshot").await;
     let foreign_online = Signer {
         roots: vec![pair(), pair(), pair()],
         targets: vec![pair()],
         online: pair().tuf_key(),
     };
-    rig.refused(&foreign_online.first(), "does not name a key of this server").await;
+    rig.publishing_is_refused(&foreign_online.first(), "does not name a key of this server").await;
 
     rig.published(&signer.first()).await;
 
     // Roots.
-    rig.refused(&root(signer.root(1, 300), &keys), "has version 1, the server has 1").await;
-    rig.refused(&root(signer.root(3, 365), &keys), "has version 3, the server has 1").await;
+    rig.publishing_is_refused(&root(signer.root(1, 300), &keys), "has version 1, the server has 1")
+        .await;
+    rig.publishing_is_refused(&root(signer.root(3, 365), &keys), "has version 3, the server has 1")
+        .await;
     let others = Signer { online: signer.online.clone(), ..foreign_online };
     let taken_over = sign(others.root(2, 365), &[&others.roots[0], &others.roots[1]]);
-    rig.refused(&only(vec![taken_over], None), "not signed by 2 of").await;
+    rig.publishing_is_refused(&only(vec![taken_over], None), "not signed by 2 of").await;
     let below = sign(others.root(2, 365), &[&others.roots[0], &others.roots[1], &signer.roots[0]]);
-    rig.refused(&only(vec![below], None), "not signed by 2 of").await;
+    rig.publishing_is_refused(&only(vec![below], None), "not signed by 2 of").await;
     let mut other_targets = signer.root(2, 365);
     let targets_key = others.targets[0].tuf_key();
     let id = targets_key.key_id().unwrap();
     other_targets.keys.insert(id.clone(), targets_key);
     other_targets.roles.get_mut(&RoleType::Targets).unwrap().keyids = vec![id];
-    rig.refused(&root(other_targets, &keys), "sign targets with them").await;
+    rig.publishing_is_refused(&root(other_targets, &keys), "sign targets with them").await;
 
     // Targets.
     let image = agent_image("2.0.0", 0);
     assert_eq!(rig.artifact(&image, sha256(&image)).await.0, 204);
     let targets_by = |role: Targets, key: &Ed25519KeyPair| only(vec![], Some(sign(role, &[key])));
     let key = &signer.targets[0];
-    rig.refused(&targets_by(targets(2, 90, &[&image]), &pair()), "not signed by 1 of").await;
-    rig.refused(&targets_by(targets(2, 90, &[&image]), &signer.roots[0]), "not signed by 1").await;
-    rig.refused(&targets_by(targets(1, 80, &[&image]), key), "version 1, the server has 1").await;
-    rig.refused(&targets_by(targets(2, -1, &[&image]), key), "expired at").await;
+    rig.publishing_is_refused(
+        &targets_by(targets(2, 90, &[&image]), &pair()),
+        "not signed by 1 of",
+    )
+    .await;
+    rig.publishing_is_refused(
+        &targets_by(targets(2, 90, &[&image]), &signer.roots[0]),
+        "not signed by 1",
+    )
+    .await;
+    rig.publishing_is_refused(
+        &targets_by(targets(1, 80, &[&image]), key),
+        "version 1, the server has 1",
+    )
+    .await;
+    rig.publishing_is_refused(&targets_by(targets(2, -1, &[&image]), key), "expired at").await;
     let mut longer = targets(2, 90, &[&image]);
     longer.targets.values_mut().next().unwrap().length += 1;
-    rig.refused(&targets_by(longer, key), "bytes, not").await;
+    rig.publishing_is_refused(&targets_by(longer, key), "bytes, not").await;
     let mut renamed = targets(2, 90, &[]);
     let target = targets(2, 90, &[&image]).targets.into_values().next().unwrap();
     let name = tough::TargetName::new("kenny-agent/9.0.0/linux-x86_64/kenny-agent").unwrap();
     renamed.targets.insert(name.clone(), target.clone());
-    rig.refused(&targets_by(renamed, key), "says in its custom object").await;
+    rig.publishing_is_refused(&targets_by(renamed, key), "says in its custom object").await;
     let mut claimed = targets(2, 90, &[]);
     let mut target = target;
     target.custom.insert("version".to_owned(), json!("9.0.0"));
     claimed.targets.insert(name, target);
-    rig.refused(&targets_by(claimed, key), "the executable says that it is 2.0.0").await;
+    rig.publishing_is_refused(&targets_by(claimed, key), "the executable says that it is 2.0.0")
+        .await;
     assert_eq!(rig.get("/releases").await["releases"], json!([]));
     rig.stop().await;
 }
@@ -409,7 +438,7 @@ async fn keys_are_rotated_along_a_chain_of_roots() {
     };
     let mut with_a_hole = publication.clone();
     with_a_hole.roots.remove(1);
-    rig.refused(&with_a_hole, "version").await;
+    rig.publishing_is_refused(&with_a_hole, "version").await;
     let before: Value = rig.metadata("timestamp.json").await.json().await.unwrap();
     rig.published(&Publication { roots: publication.roots[1..].to_vec(), ..publication }).await;
     let after: Value = rig.metadata("timestamp.json").await.json().await.unwrap();

@@ -28,6 +28,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 
+/// The database's file in the data folder.
+pub const DATABASE: &str = "kenny.db";
+
 /// How many pieces of work may wait: some seconds of the busiest server's events.
 const QUEUE: usize = 16_384;
 /// How long a caller waits for the database before the operator is told.
@@ -118,7 +121,7 @@ pub struct Store {
 impl Store {
     /// Opens the database of the folder and starts its thread.
     pub fn open(data_dir: &DataDir, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        Self::with_connection(Connection::open(data_dir.path().join("kenny.db"))?, metrics)
+        Self::with_connection(Connection::open(data_dir.path().join(DATABASE))?, metrics)
     }
 
     fn with_connection(
@@ -154,6 +157,35 @@ impl Store {
             self.metrics.database_errors.inc();
             Err(StoreError::Stalled)
         })
+    }
+
+    /// Has the work done with the next batch. Waits for room in the queue and not for the disk: what was queued is kept by a
+    /// clean stop, and may be lost with the power.
+    pub async fn queue<F>(&self, work: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (answer, _) = oneshot::channel();
+        let work = writer::Command::Work(Box::new(writer::Once::new(work, answer)));
+        let queued = tokio::time::timeout(PATIENCE, self.commands.send(work)).await;
+        queued
+            .map_err(|_| {
+                self.metrics.database_errors.inc();
+                StoreError::Stalled
+            })?
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// Like [`Store::queue`], for who cannot wait: where there is no room the work is lost, and counted.
+    pub fn queue_now<F>(&self, work: F)
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (answer, _) = oneshot::channel();
+        let work = writer::Command::Work(Box::new(writer::Once::new(work, answer)));
+        if self.commands.try_send(work).is_err() {
+            self.metrics.database_errors.inc();
+        }
     }
 
     /// Answers once the database does.

@@ -262,12 +262,13 @@ pub fn prune_events(connection: &Connection, kept: u32) -> rusqlite::Result<()> 
     Ok(())
 }
 
-pub(super) fn to_json(value: &impl Serialize) -> String {
+/// A value as the database keeps it.
+pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our types have string keys and no failing serialisers")
 }
 
 /// The wire name of a value that serialises as a plain string.
-pub(super) fn word(value: &impl Serialize) -> String {
+pub fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => unreachable!("only unit variants come here"),
@@ -281,14 +282,16 @@ fn damaged(
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
-pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+/// A column that is written as text.
+pub fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.get_ref(column)?.as_str()?.parse().map_err(|error| damaged(column, error))
 }
 
-pub(super) fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+/// A column that is written as text, or empty.
+pub fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -298,7 +301,8 @@ where
         .transpose()
 }
 
-pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// A column that is written as JSON.
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| damaged(column, error))
 }
 
@@ -312,7 +316,8 @@ pub(super) fn json_option<T: DeserializeOwned>(
         .transpose()
 }
 
-pub(super) fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// A column that holds a wire name.
+pub fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word: String = row.get(column)?;
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| damaged(column, error))
 }

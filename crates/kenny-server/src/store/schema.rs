@@ -9,6 +9,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_fleet.sql"),
     include_str!("migrations/0002_attempts.sql"),
     include_str!("migrations/0003_accounts.sql"),
+    include_str!("migrations/0004_audit.sql"),
     include_str!("migrations/0005_enrolment.sql"),
     include_str!("migrations/0006_trust.sql"),
     include_str!("migrations/0007_web.sql"),

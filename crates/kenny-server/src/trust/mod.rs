@@ -32,6 +32,7 @@ use tough::schema::{Role, RoleType};
 
 use self::document::{Document, role_name};
 use self::online::{Online, OnlineKey};
+use crate::audit::{Entry, append};
 use crate::store::{Store, StoreError, rows, trust_rows};
 
 /// The repository of this server.
@@ -158,6 +159,7 @@ impl Trust {
         store: &Store,
         published: &Publication,
         releases: Vec<Release>,
+        record: Entry,
         now: Timestamp,
     ) -> Result<(u64, u64), PublishError> {
         let _changing = self.changing.lock().await;
@@ -173,8 +175,11 @@ impl Trust {
         let versions = (offline.root().version(), offline.targets.version());
         let repository = Repository::next(held.repository.as_deref(), offline, online);
         let rows = repository.rows();
+        let facts = [("root", versions.0), ("targets", versions.1)];
+        let facts = facts.map(|(name, version)| (name.to_owned(), version.to_string())).into();
         store
             .run(move |connection| {
+                append(connection, &record.with(facts))?;
                 for release in &releases {
                     rows::insert_release(connection, release)?;
                 }
@@ -207,10 +212,19 @@ impl Trust {
     }
 
     /// Makes the key that takes the place of the one that signs now, once a root names it.
-    pub async fn make_next_key(&self, store: &Store) -> Result<PublicKey, StoreError> {
+    pub async fn make_next_key(
+        &self,
+        store: &Store,
+        record: Entry,
+    ) -> Result<PublicKey, StoreError> {
         let _changing = self.changing.lock().await;
         let seed = Sha256Digest(crate::auth::random_bytes());
-        store.run(move |connection| trust_rows::set_next_key(connection, &seed)).await?;
+        store
+            .run(move |connection| {
+                trust_rows::set_next_key(connection, &seed)?;
+                append(connection, &record).map(drop)
+            })
+            .await?;
         let key = Arc::new(OnlineKey::from_seed(seed));
         let public = key.public();
         self.hold(Held { next_key: Some(key), ..self.held() });

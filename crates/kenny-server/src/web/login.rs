@@ -1,12 +1,12 @@
 //! Signing in and out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::Timestamp;
 use kenny_proto::Secret;
@@ -22,7 +22,8 @@ use super::pending::Proven;
 use super::session::{self, Cookie, SignedIn, Visitor};
 use crate::accounts::{self, Account, LoginError};
 use crate::app::App;
-use crate::ops;
+use crate::ops::me::{let_in, not_let_in};
+use crate::ops::{self, Face};
 
 const PASSWORD_PATH: &str = "/login";
 const CODE_PATH: &str = "/login/code";
@@ -45,7 +46,7 @@ pub async fn show(
 /// `POST /login`: name and password.
 pub async fn password(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    extensions: Extensions,
     headers: HeaderMap,
     form: VisitorForm,
 ) -> Result<Response, WebError> {
@@ -53,8 +54,8 @@ pub async fn password(
     let next = LocalPath::or_home(fields.get("next"));
     let name = fields.get("name").unwrap_or_default().trim().to_lowercase();
     let password = fields.get("password").unwrap_or_default();
-    let from = peer.ip().to_canonical();
-    match accounts::log_in(&app, &name, password, None, Some(from)).await {
+    let from = app.client(&extensions, &headers);
+    match accounts::log_in(&app, &name, password, None, from).await {
         Ok(account) => enter(&app, &account, &visitor, &headers, from, &next).await,
         Err(LoginError::CodeNeeded) => {
             let proven = Proven { name, password: Secret(password.to_owned()) };
@@ -62,6 +63,7 @@ pub async fn password(
             Ok(code_page(&app, &visitor, &next, None, StatusCode::OK))
         }
         Err(error) => {
+            not_let_in(&app, Face::Web, &name, from, &error);
             let (status, words) = in_words(error)?;
             Ok(password_page(&app, &visitor, &next, &name, Some(&words), status))
         }
@@ -71,7 +73,7 @@ pub async fn password(
 /// `POST /login/code`: the second factor.
 pub async fn code(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    extensions: Extensions,
     headers: HeaderMap,
     form: VisitorForm,
 ) -> Result<Response, WebError> {
@@ -82,10 +84,10 @@ pub async fn code(
         let status = StatusCode::FORBIDDEN;
         return Ok(password_page(&app, &visitor, &next, "", Some(words), status));
     };
-    let from = peer.ip().to_canonical();
+    let from = app.client(&extensions, &headers);
     let code = fields.get("code").unwrap_or_default();
     let password = proven.password.expose();
-    match accounts::log_in(&app, &proven.name, password, Some(code), Some(from)).await {
+    match accounts::log_in(&app, &proven.name, password, Some(code), from).await {
         Ok(account) => {
             app.pending_logins.forget(visitor.hash());
             enter(&app, &account, &visitor, &headers, from, &next).await
@@ -97,6 +99,7 @@ pub async fn code(
             Ok(password_page(&app, &visitor, &next, "", Some(words), status))
         }
         Err(error) => {
+            not_let_in(&app, Face::Web, &proven.name, from, &error);
             let (status, words) = in_words(error)?;
             Ok(code_page(&app, &visitor, &next, Some(&words), status))
         }
@@ -116,12 +119,12 @@ async fn enter(
     account: &Account,
     visitor: &Visitor,
     headers: &HeaderMap,
-    from: IpAddr,
+    from: Option<IpAddr>,
     next: &LocalPath,
 ) -> Result<Response, WebError> {
     app.pending_logins.forget(visitor.hash());
-    let secret = session::begin(app, account, headers, Some(from), Timestamp::now()).await?;
-    // audit: session.begin
+    let record = let_in(account, Face::Web, from);
+    let secret = session::begin(app, account, headers, from, record, Timestamp::now()).await?;
     let mut response = Redirect::to(next.as_str()).into_response();
     let cookies = response.headers_mut();
     cookies.append(SET_COOKIE, Cookie::Session.set(&secret, app.is_secure()));

@@ -14,9 +14,10 @@ use super::csrf::CsrfToken;
 use super::error::WebError;
 use super::next::{HOME, LocalPath};
 use crate::accounts::Account;
-use crate::api::extract::peer;
 use crate::app::App;
+use crate::audit::{Entry, append};
 use crate::auth::{self, TokenHash};
+use crate::limits;
 use crate::ops::{Face, Operator};
 use crate::store::session_rows::{self, SessionRow};
 use crate::store::{Store, StoreError};
@@ -96,7 +97,9 @@ impl FromRequestParts<Arc<App>> for SignedIn {
     type Rejection = WebError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, WebError> {
-        if let Some(who) = Self::of(app, &parts.headers, peer(&parts.extensions)).await? {
+        let from = app.client(&parts.extensions, &parts.headers);
+        if let Some(who) = Self::of(app, &parts.headers, from).await? {
+            limits::prove(&parts.extensions);
             return Ok(who);
         }
         // What was posted is not repeated after the login.
@@ -167,6 +170,7 @@ pub async fn begin(
     account: &Account,
     headers: &HeaderMap,
     from: Option<IpAddr>,
+    record: Entry,
     now: Timestamp,
 ) -> Result<String, StoreError> {
     let secret = auth::new_token("");
@@ -193,7 +197,8 @@ pub async fn begin(
                     session_rows::delete_session(connection, other.account_id, &other.id)?;
                 }
             }
-            session_rows::insert_session(connection, &session, hash)
+            session_rows::insert_session(connection, &session, hash)?;
+            append(connection, &record).map(drop)
         })
         .await?;
     Ok(secret)

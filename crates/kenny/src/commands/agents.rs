@@ -114,6 +114,9 @@ fn news(agent: &Agent, now: Timestamp) -> Cell {
         let since = words::ago(hold.since, now);
         return Cell::new(Tone::Bad, format!("{} held, {since}: {}", hold.version, hold.reason));
     }
+    if let Some(pause) = &agent.paused {
+        return Cell::new(Tone::Pending, words::pause(pause, now));
+    }
     let Some(update) = &agent.update else { return "".into() };
     let next = match &agent.next_attempt {
         Some(next) => format!("; {}", words::next_attempt(next, agent, now)),
@@ -195,6 +198,7 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
                 format!("{}, {when} ({})", next.version, words::moment(next.at))
             }),
         ),
+        ("paused", agent.paused.as_ref().map(|pause| words::pause(pause, now))),
         ("identity", Some(identity(agent))),
         ("runs", agent.service.map(|is_service| service(is_service).to_owned())),
         ("protocol", agent.protocol.clone()),
@@ -257,6 +261,7 @@ fn last(detail: &AgentDetail) -> Option<&Update> {
 #[cfg(test)]
 pub(super) mod tests {
     use kenny_proto::api::{Hold, NextAttempt};
+    use kenny_proto::policy::Pause;
     use kenny_proto::{Arch, Os};
 
     use super::*;
@@ -284,6 +289,7 @@ pub(super) mod tests {
             update: None,
             hold: None,
             next_attempt: None,
+            paused: None,
         }
     }
 
@@ -390,6 +396,18 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_pause_at_the_pc_is_shown_where_somebody_looks() {
+        let reason = Some("a talk".to_owned());
+        let pause = Pause { since: Timestamp::UNIX_EPOCH, until: None, reason };
+        let agent = Agent { online: true, paused: Some(pause), ..agent("pc-1", Some("1.0.0")) };
+        let now = Timestamp::from_second(3600).unwrap();
+        let listed = table(std::slice::from_ref(&agent), now).render(PLAIN);
+        assert!(listed.contains("paused at the PC 1 h ago: a talk"), "{listed}");
+        let detail = AgentDetail { agent, updates: Vec::new(), telemetry: None };
+        assert!(describe(&detail, now, PLAIN).contains("paused at the PC"));
     }
 
     #[test]

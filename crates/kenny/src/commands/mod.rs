@@ -2,6 +2,7 @@
 
 mod accounts;
 mod agents;
+mod audit;
 mod call;
 mod events;
 mod follow;
@@ -16,7 +17,9 @@ mod tokens;
 mod update;
 mod watch;
 
-use crate::cli::{AgentCommand, Cli, Command, Connection, KeysCommand, ReleaseCommand};
+use crate::cli::{
+    AgentCommand, AuditCommand, Cli, Command, Connection, KeysCommand, ReleaseCommand,
+};
 use crate::client::Client;
 use crate::config::Target;
 use crate::error::CliError;
@@ -36,6 +39,9 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         }
         Cli { command: Command::Release(ReleaseCommand::Sign(args)), .. } => {
             return sign::sign(output, &args);
+        }
+        Cli { command: Command::Audit(AuditCommand::Verify(args)), .. } if args.file.is_some() => {
+            return audit::verify_file(output, args);
         }
         other => other,
     };
@@ -78,6 +84,11 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Updates { agent } => update::list(&client, output, &agent).await,
         Command::Call(args) => call::run(&client, output, args).await,
         Command::Tools => call::tools(&client, output).await,
+        Command::Audit(AuditCommand::List(args)) => audit::list(&client, output, args).await,
+        Command::Audit(AuditCommand::Verify(args)) => {
+            audit::verify(&client, output, args.anchor).await
+        }
+        Command::Audit(AuditCommand::Export) => audit::export(&client).await,
         Command::Events(args) => events::run(&client, output, args).await,
     }
 }
