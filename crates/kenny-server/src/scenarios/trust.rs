@@ -17,6 +17,7 @@ use tough::schema::{
 };
 use tough::sign::Sign as _;
 
+use super::browser::Browser;
 use super::rig::Rig;
 use crate::auth::{random_bytes, sha256};
 use crate::releases::test_image::agent_image;
@@ -198,6 +199,20 @@ async fn a_server_without_keys_says_so() {
     let (_, added) = rig.release("1.0.0").await;
     assert_eq!(added["warning"], Value::Null);
     rig.publishing_is_refused(&Publication::default(), "neither root nor targets").await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn every_page_says_that_releases_are_not_signed_until_they_are() {
+    let rig = Rig::start().await;
+    let said = "Releases are not signed";
+    rig.person("anna", kenny_proto::Role::Viewer).await;
+    let mut browser = Browser::signed_in(&rig, "anna").await;
+    assert!(browser.get("/account").await.text.contains(said));
+    assert!(!Browser::new(&rig).get("/login").await.text.contains(said), "not to strangers");
+    let signer = Signer::of(&rig).await;
+    rig.published(&signer.first()).await;
+    assert!(!browser.get("/account").await.text.contains(said));
     rig.stop().await;
 }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
-use super::components::csrf_field;
+use super::components::{caution, csrf_field};
 use super::headers::content_security_policy;
 use super::session::SignedIn;
 
@@ -64,7 +64,10 @@ impl<'a> Page<'a> {
                 body {
                     a.skip href="#content" { "To the content" }
                     (header(self.who))
-                    main #content { (content) }
+                    main #content {
+                        @if self.who.is_some_and(|who| !who.releases_are_signed) { (unsigned()) }
+                        (content)
+                    }
                 }
             }
         };
@@ -94,6 +97,16 @@ fn header(who: Option<&SignedIn>) -> Markup {
             }
         }
     }
+}
+
+/// What every page says on a server without keys.
+fn unsigned() -> Markup {
+    caution(&html! {
+        strong { "Releases are not signed. " }
+        "PCs run what this server says, so whoever has the server has the PCs. "
+        code { "kenny keys init" }
+        " makes keys that the server does not have."
+    })
 }
 
 /// A page of one narrow piece, with a heading.

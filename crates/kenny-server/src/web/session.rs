@@ -89,6 +89,8 @@ pub struct SignedIn {
     pub session_id: String,
     /// What its forms carry.
     pub csrf: CsrfToken,
+    /// Releases are signed by keys that this server does not have.
+    pub releases_are_signed: bool,
 }
 
 impl FromRequestParts<Arc<App>> for SignedIn {
@@ -127,6 +129,7 @@ impl SignedIn {
             account,
             session_id: session.id,
             csrf: CsrfToken::of(secret),
+            releases_are_signed: app.trust.is_signed(),
         }))
     }
 }
