@@ -208,7 +208,7 @@ impl Repository {
             "spec_version": "1.0.0",
             "consistent_snapshot": true,
             "version": self.versions.root,
-            "expires": self.expires.root,
+            "expires": time(self.expires.root),
             "keys": keys,
             "roles": {
                 "root": self.root.role(),
@@ -225,7 +225,7 @@ impl Repository {
             "_type": "targets",
             "spec_version": "1.0.0",
             "version": self.versions.targets,
-            "expires": self.expires.targets,
+            "expires": time(self.expires.targets),
             "targets": self.releases,
         })
     }
@@ -236,7 +236,7 @@ impl Repository {
             "_type": "snapshot",
             "spec_version": "1.0.0",
             "version": self.versions.snapshot,
-            "expires": self.expires.snapshot,
+            "expires": time(self.expires.snapshot),
             "meta": {"targets.json": meta(self.versions.targets, targets)},
         })
     }
@@ -247,7 +247,7 @@ impl Repository {
             "_type": "timestamp",
             "spec_version": "1.0.0",
             "version": self.versions.timestamp,
-            "expires": self.expires.timestamp,
+            "expires": time(self.expires.timestamp),
             "meta": {"snapshot.json": meta(self.versions.snapshot, snapshot)},
         })
     }
@@ -262,6 +262,11 @@ pub fn sign<'a>(keys: impl IntoIterator<Item = &'a Key>, signed: &Value) -> Vec<
 /// The digest of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
+}
+
+/// A time as metadata has it: without fractions of a second.
+fn time(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).expect("it was one")
 }
 
 fn meta(version: u64, bytes: &[u8]) -> Value {

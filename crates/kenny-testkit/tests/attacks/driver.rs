@@ -65,6 +65,7 @@ async fn what_nobody_signed_is_not_even_fetched() {
     let mut site = site().await;
     let words = ask(&site, "6.6.6", EVIL).await;
     assert!(words.starts_with("untrusted: "), "{words}");
+    assert!(words.contains("no signed release is called kenny-agent/6.6.6/"), "{words}");
     assert_eq!(last_failure(&site), FailureKind::Untrusted);
     assert!(!was_fetched(&site), "{:?}", site.server.asked());
 
