@@ -12,7 +12,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::enrolment::{self, EnrolError, Terms};
 use crate::layout::{DEFAULT_SERVICE, Layout};
 use crate::run::{Mode, RunOptions, run};
-use crate::{logging, service, update};
+use crate::{desktop, first_install, logging, pause, service, update};
 
 /// The agent of kenny.
 ///
@@ -56,6 +56,14 @@ pub enum Command {
     ///
     /// Exit codes: 0 it runs and proved itself; 1 it does not, and the words say why; 3 not installed.
     Rollback(ServiceArgs),
+    /// Have the agent refuse whatever changes this PC, updates too, until `resume`; it goes on telling how the PC is.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is paused; 1 it is not, and the words say why; 3 not installed.
+    Pause(PauseArgs),
+    /// End a pause.
+    ///
+    /// Needs an administrator. Exit codes: 0 it is not paused any more; 1 it is, and the words say why; 3 not installed.
+    Resume(ServiceArgs),
     /// The version.
     Version {
         /// As JSON.
@@ -85,6 +93,9 @@ pub struct Identity {
     /// An origin (https://HOST) besides the server's own from which updates may come; may be given again.
     #[arg(long, value_name = "ORIGIN")]
     pub allow_update_origin: Vec<Url>,
+    /// Take new versions only with an Authenticode signature that Windows trusts, besides all else.
+    #[arg(long)]
+    pub require_authenticode: bool,
     /// Seconds that a new version must stay connected before it counts as proven [default: 60].
     #[arg(long)]
     pub probation_secs: Option<u64>,
@@ -147,6 +158,16 @@ pub struct InstallArgs {
     /// Leave the executable where it is.
     #[arg(long)]
     pub in_place: bool,
+    /// The root.json of `kenny keys init`: from then on only versions run that its keys signed. It stays pinned however
+    /// often this PC is installed again, until another one is given here.
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
+    /// Also where ordinary accounts can replace it, although it runs as SYSTEM.
+    #[arg(long, requires = "in_place")]
+    pub yes_i_know: bool,
+    /// Say in a message how it went: a double click began it.
+    #[arg(long, hide = true)]
+    pub dialog: bool,
 }
 
 /// Arguments of `uninstall`.
@@ -158,6 +179,12 @@ pub struct UninstallArgs {
     /// Remove config, state and logs too.
     #[arg(long)]
     pub purge: bool,
+    /// Say nothing; Windows asks for an administrator where that is needed.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Say in a message what went wrong: Installed apps began it.
+    #[arg(long, hide = true, conflicts_with = "quiet")]
+    pub dialog: bool,
 }
 
 /// Arguments of `preflight`.
@@ -179,6 +206,20 @@ pub struct ServiceArgs {
     pub service_name: String,
 }
 
+/// Arguments of `pause`.
+#[derive(Debug, Clone, Args)]
+pub struct PauseArgs {
+    /// For how long, such as 45m, 2h or 1d12h; until `resume` when it is not given.
+    #[arg(long = "for", value_name = "DURATION", value_parser = pause::parse_duration)]
+    pub duration: Option<std::time::Duration>,
+    /// Why; the server's operator sees it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The agent's service name.
+    #[arg(long, default_value = DEFAULT_SERVICE)]
+    pub service_name: String,
+}
+
 /// Arguments of `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
@@ -191,7 +232,8 @@ pub struct StatusArgs {
 }
 
 impl Identity {
-    fn is_given(&self) -> bool {
+    /// True where they say who this is.
+    pub fn is_given(&self) -> bool {
         self.server.is_some() || self.agent_id.is_some() || self.token.is_some()
     }
 
@@ -251,6 +293,7 @@ impl Identity {
         if !self.allow_update_origin.is_empty() {
             config.update.allowed_origins.clone_from(&self.allow_update_origin);
         }
+        config.update.require_authenticode |= self.require_authenticode;
         config.update.probation_secs = self.probation_secs.unwrap_or(config.update.probation_secs);
         config.update.start_timeout_secs =
             self.start_timeout_secs.unwrap_or(config.update.start_timeout_secs);
@@ -273,7 +316,14 @@ impl InvitationArgs {
             config::parse_server(server).map_err(|problem| format!("--server: {problem}"))?;
         let agent_id = identity.agent_id.as_deref().ok_or_else(|| missing("agent-id"))?;
         let agent_id = agent_id.parse().map_err(|problem| format!("--agent-id: {problem}"))?;
-        Ok(Some(Terms { server, agent_id, code: code.clone(), server_key, ca: None }))
+        Ok(Some(Terms {
+            server,
+            agent_id,
+            code: code.clone(),
+            server_key,
+            ca: None,
+            tuf_root: None,
+        }))
     }
 }
 
@@ -286,6 +336,7 @@ pub fn print(text: &str) {
 /// Carries out what the command line says.
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
+        None if is_double_click(&cli.run) => first_install::open(),
         None => foreground(&cli.run),
         Some(Command::Run(args)) => foreground(&args),
         Some(Command::Install(args)) => {
@@ -310,6 +361,14 @@ pub fn execute(cli: Cli) -> ExitCode {
         Some(Command::Rollback(args)) => {
             logging::to_stderr("warn");
             update::roll_back(&args.service_name)
+        }
+        Some(Command::Pause(args)) => {
+            logging::to_stderr("warn");
+            pause::pause(&args)
+        }
+        Some(Command::Resume(args)) => {
+            logging::to_stderr("warn");
+            pause::resume(&args.service_name)
         }
         Some(Command::Version { json }) => {
             if json {
@@ -381,6 +440,20 @@ fn preflight(args: &PreflightArgs) -> ExitCode {
         print(&said.in_words());
     }
     ExitCode::from(said.exit_code())
+}
+
+/// True where nothing was said and Explorer started this. An agent that has its config beside it runs.
+fn is_double_click(args: &RunArgs) -> bool {
+    if !desktop::started_by_double_click()
+        || std::env::args_os().len() > 1
+        || args.identity.is_given()
+    {
+        return false;
+    }
+    let layout = std::env::current_exe()
+        .map_err(anyhow::Error::from)
+        .and_then(|own| Layout::new(DEFAULT_SERVICE, own));
+    layout.is_ok_and(|layout| !layout.config_file.exists())
 }
 
 fn foreground(args: &RunArgs) -> ExitCode {

@@ -10,13 +10,15 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kenny_proto::{AgentId, PublicKey, TUNNEL_PATH};
+use kenny_proto::{AgentId, PublicKey, Sha256Digest, TUNNEL_PATH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use document::parse;
 pub use schema::SCHEMA;
+
+use crate::policy::PolicyConfig;
 
 /// The slowest that a download may be told to be: 16 KiB/s, at which an agent of the 8 MiB that a release may have takes
 /// nearly nine minutes.
@@ -48,6 +50,28 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+    /// What this PC never allows, whoever asks.
+    #[serde(default)]
+    pub policy: PolicyConfig,
+    /// Who has the say over updates.
+    #[serde(default, skip_serializing_if = "TrustConfig::is_empty")]
+    pub trust: TrustConfig,
+}
+
+/// Who has the say over updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrustConfig {
+    /// SHA-256 of the root that `install --trust-root` pinned. Its bytes are in the state folder: without them nothing
+    /// is updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Sha256Digest>,
+}
+
+impl TrustConfig {
+    fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
 }
 
 /// What the PC enrolled with. No secret: that is in the key's own file.
@@ -72,6 +96,8 @@ pub struct UpdateConfig {
     /// The most that a download takes of the line; at least [`MIN_BYTES_PER_SECOND`], no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<u64>,
+    /// Whether Windows has to find a valid Authenticode signature in a new version, besides all else.
+    pub require_authenticode: bool,
 }
 
 impl Default for UpdateConfig {
@@ -82,6 +108,7 @@ impl Default for UpdateConfig {
             probation_secs: 60,
             start_timeout_secs: 120,
             max_bytes_per_second: None,
+            require_authenticode: false,
         }
     }
 }
@@ -159,6 +186,8 @@ impl Config {
             ca_file: None,
             log_level: default_log_level(),
             update: UpdateConfig::default(),
+            trust: TrustConfig::default(),
+            policy: PolicyConfig::default(),
         }
     }
 
@@ -246,6 +275,7 @@ impl Config {
                 return Err(("update.allowed_origins", problem));
             }
         }
+        self.policy.check().map_err(|problem| ("policy.refused_tools", problem))?;
         if let Some(rate) = self.update.max_bytes_per_second
             && rate < MIN_BYTES_PER_SECOND
         {
@@ -292,6 +322,8 @@ fn known() -> Map<String, Value> {
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
         update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+        policy: PolicyConfig::default(),
+        trust: TrustConfig { root: Some(Sha256Digest([0; 32])) },
     };
     object(&everything)
 }
@@ -336,11 +368,8 @@ fn invalid(path: &Path, key: &str, problem: String) -> ConfigError {
 fn write(path: &Path, document: &impl Serialize) -> Result<(), ConfigError> {
     let write = || -> io::Result<()> {
         let beside = path.with_extension("json.new");
-        let mut file = fs_err::File::create(&beside)?;
-        if let Ok(before) = fs_err::metadata(path) {
-            // The file holds a secret: whoever could not read it before cannot afterwards.
-            file.set_permissions(before.permissions())?;
-        }
+        // The file holds a secret.
+        let mut file = crate::protect::create_private(&beside)?;
         file.write_all(&serde_json::to_vec_pretty(document).map_err(io::Error::other)?)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -361,6 +390,8 @@ impl fmt::Debug for Config {
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)
             .field("update", &self.update)
+            .field("policy", &self.policy)
+            .field("trust", &self.trust)
             .finish()
     }
 }

@@ -41,6 +41,8 @@ pub struct Terms {
     pub server_key: PublicKey,
     /// Certificates to trust besides the system's.
     pub ca: Option<String>,
+    /// The root of the releases' signatures, as a file of it has it.
+    pub tuf_root: Option<Vec<u8>>,
 }
 
 /// Why the PC did not enrol.
@@ -109,9 +111,10 @@ impl Terms {
 
     /// The terms of an invitation.
     pub fn from_invitation(invitation: Invitation) -> Result<Self, EnrolError> {
-        let Invitation { server, agent_id, code, server_key, ca, .. } = invitation;
+        let Invitation { server, agent_id, code, server_key, ca, tuf_root, .. } = invitation;
         let server = config::parse_server(&server).map_err(EnrolError::Server)?;
-        Ok(Self { server, agent_id, code, server_key, ca })
+        let tuf_root = tuf_root.map(|root| root.to_string().into_bytes());
+        Ok(Self { server, agent_id, code, server_key, ca, tuf_root })
     }
 
     /// What the config says once this PC has enrolled.

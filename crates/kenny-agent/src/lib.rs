@@ -1,18 +1,25 @@
 //! The agent of kenny. `main.rs` is wiring; everything it wires is here, so that tests and rigs can use it.
 
+pub mod carried;
 pub mod cli;
 pub mod config;
+pub mod desktop;
 mod dispatch;
 pub mod enrolment;
+pub mod first_install;
 pub mod identity;
 pub mod layout;
 pub mod logging;
 mod output;
+pub mod pause;
 pub mod platform;
+pub mod policy;
+pub mod protect;
 pub mod run;
 pub mod service;
 pub mod state;
 mod tools;
+pub mod trust;
 pub mod tunnel;
 pub mod update;
 

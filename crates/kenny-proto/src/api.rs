@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::frames::{Snapshot, ToolError};
+use crate::policy::Pause;
 use crate::update::{Failure, Phase, PhaseAt};
 use crate::{AgentId, Arch, Invitation, Os, PublicKey, Sha256Digest, UpdateId};
 
@@ -82,6 +83,9 @@ pub struct Agent {
     /// When the server tries by itself again, after an update that did not work out.
     #[serde(default)]
     pub next_attempt: Option<NextAttempt>,
+    /// Somebody at the PC paused it: it refuses what changes something, updates too, and those wait.
+    #[serde(default)]
+    pub paused: Option<Pause>,
 }
 
 /// How an agent proves who it is.
@@ -201,6 +205,12 @@ pub struct AgentInvited {
     pub new_agent: bool,
     /// What the agent proves itself with until the new identity has enrolled.
     pub replaces: AgentIdentity,
+    /// What an operator pastes at the PC, into PowerShell as administrator; absent where there is nothing to install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub powershell: Option<String>,
+    /// Why the link offers no download, where it does not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// `GET /invitations`.
@@ -369,7 +379,7 @@ impl UpdateState {
 pub struct TimelineEntry {
     /// What happened: `requested`, `told` (by the agent, of an update that was not started here), `sent`, a phase's name,
     /// `stopped`, `started`, `online`, `redirected` (to the version that the agent kept), `unknown`, `heard` (of again),
-    /// `superseded`.
+    /// `paused` (at the PC), `superseded`.
     pub step: String,
     /// When, by the server's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
@@ -404,6 +414,20 @@ pub struct Release {
     /// When it was added.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub added_at: Timestamp,
+    /// Who signed it, where it carries an Authenticode signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<ReleaseSigner>,
+}
+
+/// Who an executable says that it was signed by. It is read, not checked by the server: Windows checks signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReleaseSigner {
+    /// The common name in the certificate's subject.
+    pub common_name: String,
+    /// The SHA-256 of the certificate (DER).
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub certificate_sha256: Sha256Digest,
 }
 
 /// `POST /releases` (the body is the executable).
@@ -414,6 +438,9 @@ pub struct ReleaseAdded {
     pub release: Release,
     /// False when exactly this artifact was there already.
     pub created: bool,
+    /// What the operator should know before sending it to agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// `GET /tools`.
@@ -488,7 +515,8 @@ pub struct Event {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
-    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`.
+    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
+    /// `trust_expiring`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]

@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::policy::Pause;
 use crate::update::{Failure, Phase, UpdateReport};
 use crate::{
     AgentId, Arch, Nonce, Os, PublicKey, RequestId, SessionId, Sha256Digest, Signature, UpdateId,
@@ -253,6 +254,9 @@ pub struct Meta {
     /// The last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateReport>,
+    /// Somebody at the PC paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
 }
 
 impl Meta {
@@ -379,6 +383,10 @@ pub enum ErrorCode {
     Unsupported,
     /// An argument is missing or wrong; the message names it.
     BadArgs,
+    /// This PC's own policy never allows the tool (0.3; a 0.2 server gets `unsupported`).
+    Refused,
+    /// Somebody at the PC paused it, and the tool changes something (0.3; a 0.2 server gets `unsupported`).
+    Paused,
     /// A defect, or a code that a newer peer names.
     #[serde(other)]
     Internal,
@@ -393,6 +401,8 @@ impl ErrorCode {
             Self::ExecFailed => "exec_failed",
             Self::Unsupported => "unsupported",
             Self::BadArgs => "bad_args",
+            Self::Refused => "refused",
+            Self::Paused => "paused",
             Self::Internal => "internal",
         }
     }

@@ -5,17 +5,20 @@
 
 pub mod accounts;
 pub mod api;
+pub mod audit;
 mod digest;
 pub mod enrolment;
 pub mod frames;
 mod ids;
 pub mod invitation;
 mod keys;
+pub mod policy;
 pub mod tools;
 pub mod transcript;
+pub mod trust;
 pub mod update;
 
-pub use accounts::Role;
+pub use accounts::{AccountName, AccountNameError, Role, Secret};
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};

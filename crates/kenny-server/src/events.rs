@@ -47,6 +47,10 @@ pub mod kind {
     pub const AGENT_HELD: &str = "agent_held";
     /// The operator cleared a hold.
     pub const HOLD_CLEARED: &str = "hold_cleared";
+    /// Signed metadata was published.
+    pub const TRUST_CHANGED: &str = "trust_changed";
+    /// The end of signed metadata comes near, or is there.
+    pub const TRUST_EXPIRING: &str = "trust_expiring";
     /// The listener missed events: it should read everything anew. Never kept.
     pub const RESYNC: &str = "resync";
 }

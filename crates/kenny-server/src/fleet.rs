@@ -15,6 +15,7 @@ use kenny_proto::api::{
     Agent, AgentIdentity, Hold, NextAttempt, TelemetryView, Update, UpdateState,
 };
 use kenny_proto::frames::Meta;
+use kenny_proto::policy::Pause;
 use kenny_proto::{AgentId, Arch, Os, PublicKey, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct AgentFacts {
     pub service: Option<bool>,
     /// Digest of its executable.
     pub sha256: Option<Sha256Digest>,
+    /// Somebody at the PC paused it.
+    #[serde(default)]
+    pub paused: Option<Pause>,
 }
 
 impl From<&Meta> for AgentFacts {
@@ -62,6 +66,7 @@ impl From<&Meta> for AgentFacts {
             protocol: meta.protocol.clone(),
             service: meta.service,
             sha256: meta.sha256,
+            paused: meta.paused.clone(),
         }
     }
 }
@@ -236,6 +241,7 @@ impl AgentEntry {
                 .map(|record| Update { log: Vec::new(), ..record.update.clone() }),
             hold: state.hold().cloned(),
             next_attempt: state.next_attempt(pace, now),
+            paused: state.paused(now).cloned(),
         }
     }
 }
@@ -244,6 +250,11 @@ impl AgentState {
     /// The version that it registered with; empty before its first connection.
     pub fn running(&self) -> &str {
         self.facts.as_ref().map_or("", |facts| &facts.version)
+    }
+
+    /// The pause at the PC, where one holds.
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.facts.as_ref()?.paused.as_ref().filter(|pause| pause.holds(now))
     }
 
     /// The hold of this version, where it is held.

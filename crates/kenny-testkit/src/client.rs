@@ -89,6 +89,12 @@ impl Client {
         Ok(invited.invitation)
     }
 
+    /// What anybody gets at this path, without a token.
+    pub async fn download(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
+        Ok(answer.error_for_status()?.bytes().await?.to_vec())
+    }
+
     /// Adds an executable to the releases.
     pub async fn add_release(&self, file: &Path) -> Result<ReleaseAdded> {
         let bytes = fs_err::read(file)?;

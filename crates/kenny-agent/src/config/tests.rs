@@ -207,7 +207,8 @@ fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
         "schema": 99, "server": "ws://127.0.0.1:7741/agent/ws", "agent_id": "pc", "token": "new",
         "telemetry_interval_secs": 900, "log_level": "info", "tray": {"shown": true},
         "update": {
-            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "channel": "beta",
+            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "require_authenticode": false,
+            "channel": "beta",
         },
     });
     assert_eq!(saved, expected);

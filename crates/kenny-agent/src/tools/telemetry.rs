@@ -9,12 +9,15 @@ use jiff::Timestamp;
 use kenny_core::health;
 use kenny_proto::MAX_PUSH_BYTES;
 use kenny_proto::frames::{Section, Snapshot, Status};
+use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::tools::TelemetryArgs;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::platform;
+use crate::policy::Policy;
+use crate::trust::Trust;
 
 /// How long the collectors, which run side by side, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,8 +31,10 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Telemetry {
     started_at: Timestamp,
     service: bool,
+    policy: Policy,
     has_key: bool,
     refused: Arc<Mutex<Option<Refused>>>,
+    trust: Option<Trust>,
     readings: Arc<[Reading; COLLECTORS.len()]>,
 }
 
@@ -43,20 +48,28 @@ struct Refused {
 
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
-const COLLECTORS: [(&str, Collector); 6] = [
+const COLLECTORS: [(&str, Collector); 8] = [
     ("host", host),
     ("uptime", uptime),
     ("memory", memory),
     ("disk", disk),
     ("agent", agent),
     ("identity", identity),
+    ("trust", trust),
+    (POLICY_SECTION, policy),
 ];
 
 impl Telemetry {
     /// Collectors of an agent that started then, as a service or not, and that has a key or a token.
-    pub fn new(started_at: Timestamp, service: bool, has_key: bool) -> Self {
+    pub fn new(started_at: Timestamp, service: bool, has_key: bool, policy: Policy) -> Self {
         let (refused, readings) = (Arc::default(), Arc::default());
-        Self { started_at, service, has_key, refused, readings }
+        Self { started_at, service, policy, has_key, refused, trust: None, readings }
+    }
+
+    /// The same, of an agent that is updated when this trust allows it.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// A server could not prove that it is the agent's: the right one is told when it is there again.
@@ -210,6 +223,15 @@ fn agent(telemetry: &Telemetry) -> io::Result<Section> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn policy(telemetry: &Telemetry) -> io::Result<Section> {
+    let paused = telemetry.policy.pause(Timestamp::now());
+    let status = if paused.is_some() { Status::Warn } else { Status::Ok };
+    let summary = telemetry.policy.in_words(paused.as_ref()).join("; ");
+    let fields = json!({PAUSED_FIELD: paused, "refused_tools": telemetry.policy.refused_tools()});
+    Ok(section(status, summary, fields))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
 fn identity(telemetry: &Telemetry) -> io::Result<Section> {
     let kind = if telemetry.has_key { "key" } else { "legacy" };
     let refused = telemetry.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -227,15 +249,25 @@ fn identity(telemetry: &Telemetry) -> io::Result<Section> {
     Ok(section(Status::Warn, summary, fields))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn trust(telemetry: &Telemetry) -> io::Result<Section> {
+    Ok(match &telemetry.trust {
+        Some(trust) => trust.section(Timestamp::now()),
+        None => section(Status::Ok, "it is not updated by itself".to_owned(), json!({})),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::PolicyConfig;
 
     #[tokio::test]
     async fn every_section_says_something() {
-        let telemetry = Telemetry::new(Timestamp::now(), false, true);
+        let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+        let telemetry = Telemetry::new(Timestamp::now(), false, true, policy);
         let all = telemetry.collect(TelemetryArgs::default()).await;
-        let names = ["agent", "disk", "host", "identity", "memory", "uptime"];
+        let names = ["agent", "disk", "host", "identity", "memory", "policy", "trust", "uptime"];
         assert_eq!(all.keys().collect::<Vec<_>>(), names);
         for (name, section) in &all {
             assert!(

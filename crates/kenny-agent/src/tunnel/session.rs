@@ -169,6 +169,7 @@ async fn read(
         last_frame = Instant::now();
         match ServerFrame::parse(&text) {
             Ok(Parsed::Frame(ServerFrame::Welcome(welcome))) => {
+                dispatcher.welcomed();
                 accept(&format!("welcome, session {}", welcome.session));
             }
             Ok(Parsed::Frame(ServerFrame::Request(request))) => {

@@ -12,6 +12,7 @@ use super::*;
 use crate::cli::Identity;
 use crate::identity::testing::Golden;
 use crate::layout::Layout;
+use crate::policy::{Policy, PolicyConfig};
 use crate::run::Mode;
 use crate::tools::Toolbox;
 use crate::tools::telemetry::Telemetry;
@@ -51,8 +52,10 @@ async fn pair_with(credential: Credential) -> Pair {
     let (stop, stopping) = watch::channel(false);
     let driver =
         Driver::new(layout, config.clone(), Mode::Foreground, outbox.clone(), stopping.clone());
-    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false, false) };
-    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver));
+    let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+    let telemetry = Telemetry::new(jiff::Timestamp::now(), false, false, policy.clone());
+    let toolbox = Toolbox { telemetry };
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver, policy));
     let meta = Meta {
         hostname: "pc".to_owned(),
         os: Os::Linux,
@@ -62,6 +65,7 @@ async fn pair_with(credential: Credential) -> Pair {
         sha256: None,
         service: None,
         update: None,
+        paused: None,
     };
     let agent_id = config.agent_id;
     let (times, accepted) = watch::channel(0);

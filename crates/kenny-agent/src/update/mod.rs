@@ -3,7 +3,7 @@
 
 pub mod download;
 mod driver;
-mod files;
+pub(crate) mod files;
 pub mod gate;
 mod host;
 mod journal;
@@ -35,7 +35,7 @@ use serde::Serialize;
 use crate::layout::Layout;
 
 pub use driver::{AfterReply, Driver};
-pub use files::{copy as copy_file, sha256_of_file};
+pub use files::{Verified, copy as copy_file, sha256_of, sha256_of_file, verify, write_program};
 pub use journal::JournalFile;
 pub use preflight::Said;
 pub use rollback::roll_back;
@@ -81,7 +81,7 @@ pub fn kept(layout: &Layout) -> Option<Kept> {
     let path = places::Places::new(layout.clone()).path(File::Previous)?;
     let bytes = fs_err::read(path).ok()?;
     let facts = image::read_facts(&bytes).ok()?;
-    let sha256 = files::sha256_of(&bytes).to_string();
+    let sha256 = sha256_of(&bytes).to_string();
     Some(Kept { version: facts.version.to_string(), sha256 })
 }
 

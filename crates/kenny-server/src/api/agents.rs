@@ -23,8 +23,11 @@ use crate::ops::{self, Operator};
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<AgentList> {
-    Json(ops::agents::list(&app, &operator))
+pub async fn list(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<AgentList>, ApiProblem> {
+    Ok(Json(ops::agents::list(&app, &operator)?))
 }
 
 /// Makes a legacy agent and its token

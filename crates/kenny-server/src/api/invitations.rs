@@ -92,6 +92,9 @@ pub async fn list(
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn server(State(app): State<Arc<App>>, operator: Operator) -> Json<ServerInfo> {
-    Json(ops::server(&app, &operator))
+pub async fn server(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<ServerInfo>, ApiProblem> {
+    Ok(Json(ops::server(&app, &operator)?))
 }

@@ -66,8 +66,8 @@ impl ServerHandler for Tools {
         let operator = operator(&context)?;
         if request.name == LIST_AGENTS {
             let list = ops::agents::list(&self.app, &operator);
-            let list = serde_json::to_value(list).expect("our types serialise");
-            return Ok(CallToolResult::structured(list).into());
+            let list = list.map(|list| serde_json::to_value(list).expect("our types serialise"));
+            return Ok(list.map_or_else(refused, CallToolResult::structured).into());
         }
         let mut args = request.arguments.unwrap_or_default();
         let headers = &parts(&context)?.headers;
@@ -157,7 +157,7 @@ fn answer(outcome: ToolOutcome) -> CallToolResult {
 
 /// What an operation of ours was refused with.
 pub fn refused(error: OpsError) -> CallToolResult {
-    let Problem { code, detail, .. } = ApiProblem::from(error).0;
+    let Problem { code, detail, .. } = ApiProblem::from(error).problem;
     failed(&code, &detail)
 }
 

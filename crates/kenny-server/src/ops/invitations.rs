@@ -4,12 +4,15 @@ use jiff::{SignedDuration, Timestamp};
 use kenny_proto::api::{AgentIdentity, AgentInvited, InvitationList, NewInvitation};
 use kenny_proto::invitation::{INVITATION_VERSION, INVITE_PATH};
 use kenny_proto::{AgentId, Invitation, InvitationCode};
+use rusqlite::Connection;
 
-use super::{Operator, OpsError, agent, tunnel_address};
+use super::{Action, Operator, OpsError, Permit, tunnel_address};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::auth::{random_bytes, sha256};
 use crate::events::kind;
 use crate::fleet::Identity;
+use crate::invite::{self, Setup};
 use crate::store::invitation_rows;
 use crate::store::rows::AgentRow;
 
@@ -27,12 +30,22 @@ pub async fn invite(
     wanted: &NewInvitation,
     base_url: &str,
 ) -> Result<AgentInvited, OpsError> {
+    let permit = operator.may(app, Action::InviteAgent, Subject::agent(id))?;
+    permit.carry_out(app, make(app, &permit, id, wanted, base_url)).await
+}
+
+async fn make(
+    app: &App,
+    permit: &Permit<'_>,
+    id: &str,
+    wanted: &NewInvitation,
+    base_url: &str,
+) -> Result<AgentInvited, OpsError> {
     let id: AgentId = id.parse()?;
     let life_s = wanted.expires_s.unwrap_or(USUAL_LIFE_S);
     if !LIFE_S.contains(&life_s) {
         return Err(OpsError::BadExpiry { min_s: *LIFE_S.start(), max_s: *LIFE_S.end() });
     }
-    // audit: agent.invite
     let entry = app.fleet.get(&id);
     let _intent = match &entry {
         Some(entry) => Some(entry.intent.lock().await),
@@ -50,11 +63,12 @@ pub async fn invite(
         code_hash: sha256(code.as_bytes()),
         agent_id: id.clone(),
         created_at,
-        created_by: operator.account().to_owned(),
+        created_by: permit.account().to_owned(),
         expires_at,
     };
-    let new_agent =
-        app.store.run(move |connection| invitation_rows::invite(connection, &row)).await?;
+    let facts = Facts::from([("expires_at".to_owned(), expires_at.to_string())]);
+    let invite = move |connection: &Connection| invitation_rows::invite(connection, &row);
+    let new_agent = permit.change(app, facts, invite).await?;
     if new_agent {
         app.fleet.insert(AgentRow {
             id: id.clone(),
@@ -71,21 +85,50 @@ pub async fn invite(
     app.events.publish(kind::AGENT_INVITED, Some(&id), summary);
     let link = format!("{base_url}{INVITE_PATH}/{code}");
     let replaces = entry.as_ref().map_or(AgentIdentity::None, |entry| entry.lock().identity.kind());
-    let invitation = Invitation {
+    let invitation = invitation(app, base_url, id, code, expires_at);
+    let (powershell, problem) = match offer(app, &link, &invitation).await {
+        Ok(powershell) => (Some(powershell), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    Ok(AgentInvited { invitation, link, new_agent, replaces, powershell, problem })
+}
+
+/// What a PC needs to enrol with this code.
+pub fn invitation(
+    app: &App,
+    base_url: &str,
+    agent_id: AgentId,
+    code: InvitationCode,
+    expires_at: Timestamp,
+) -> Invitation {
+    Invitation {
         v: INVITATION_VERSION,
         server: tunnel_address(base_url),
-        agent_id: id,
+        agent_id,
         code,
         server_key: app.identity.public(),
-        tuf_root: None,
+        tuf_root: app.trust.root(),
         ca: app.agent_ca.clone(),
         expires_at,
-    };
-    Ok(AgentInvited { invitation, link, new_agent, replaces })
+    }
+}
+
+/// The line for PowerShell. The error says why there is nothing to install, and what to do.
+async fn offer(app: &App, link: &str, invitation: &Invitation) -> Result<String, String> {
+    let release = app.releases.for_setup().ok_or(
+        "the link offers no download yet, because no agent for Windows is released: `kenny release add kenny-agent.exe`",
+    )?;
+    let setup = Setup::make(&app.releases.files, &release, invitation).await.map_err(|error| {
+        tracing::warn!(%error, source = std::error::Error::source(&error), "there is no installer");
+        error.to_string()
+    })?;
+    let name = invite::file_name(&invitation.agent_id);
+    Ok(invite::powershell(link, &name, release.sha256, setup.sha256()))
 }
 
 /// Invitations that can still be redeemed.
-pub async fn list(app: &App, _operator: &Operator) -> Result<InvitationList, OpsError> {
+pub async fn list(app: &App, operator: &Operator) -> Result<InvitationList, OpsError> {
+    operator.may(app, Action::ListInvitations, Subject::default())?;
     let now = Timestamp::now();
     let invitations =
         app.store.run(move |connection| invitation_rows::open(connection, now)).await?;
@@ -93,16 +136,19 @@ pub async fn list(app: &App, _operator: &Operator) -> Result<InvitationList, Ops
 }
 
 /// Withdraws an agent's open invitation.
-pub async fn withdraw(app: &App, _operator: &Operator, id: &str) -> Result<(), OpsError> {
-    // audit: agent.withdraw_invitation
-    let entry = agent(app, id)?;
+pub async fn withdraw(app: &App, operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::WithdrawInvitation, Subject::agent(id))?;
+    permit.carry_out(app, take_back(app, &permit, id)).await
+}
+
+async fn take_back(app: &App, permit: &Permit<'_>, id: &str) -> Result<(), OpsError> {
+    let entry = permit.agent(app, id)?;
     let _intent = entry.intent.lock().await;
     let agent_id = entry.id.clone();
-    let withdrawn =
-        app.store.run(move |connection| invitation_rows::withdraw(connection, &agent_id)).await?;
-    if !withdrawn {
-        return Err(OpsError::NoInvitation(id.to_owned()));
-    }
+    let withdraw = permit.recorded(Facts::new(), move |connection| {
+        Ok(if invitation_rows::withdraw(connection, &agent_id)? { Ok(()) } else { Err(()) })
+    });
+    app.store.run(withdraw).await?.map_err(|()| OpsError::NoInvitation(id.to_owned()))?;
     tracing::info!(agent.id = %entry.id, "invitation withdrawn");
     let summary = format!("the invitation to be {} was withdrawn", entry.id);
     app.events.publish(kind::INVITATION_WITHDRAWN, Some(&entry.id), summary);

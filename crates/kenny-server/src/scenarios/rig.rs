@@ -80,8 +80,18 @@ impl Rig {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_as(&self.token, method, path, body).await
+    }
+
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.url);
-        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.token);
+        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -230,6 +240,19 @@ impl FakeAgent {
 
     pub async fn send_message(&mut self, message: Message) {
         within(self.socket.send(message)).await.unwrap();
+    }
+
+    /// Sends what the server may not take.
+    pub async fn try_send(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        within(self.socket.send(message)).await
+    }
+
+    /// True when the connection ends without a frame before.
+    pub async fn gone(&mut self) -> bool {
+        matches!(within(self.socket.next()).await, None | Some(Err(_) | Ok(Message::Close(_))))
     }
 
     /// The next frame that is no heartbeat.

@@ -25,6 +25,33 @@ pub struct NewInvitation {
     pub expires_at: Timestamp,
 }
 
+/// How an invitation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Whom it is for.
+    pub agent_id: AgentId,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+    /// A PC enrolled with it.
+    pub is_redeemed: bool,
+}
+
+/// Looks an invitation up by the hash of its code; that changes nothing.
+pub fn look(connection: &Connection, code_hash: Sha256Digest) -> rusqlite::Result<Option<Kept>> {
+    connection
+        .prepare_cached(
+            "SELECT agent_id, expires_at, redeemed_at IS NOT NULL FROM invitations WHERE code_hash = ?1",
+        )?
+        .query_row([code_hash.to_string()], |row| {
+            Ok(Kept {
+                agent_id: parsed(row, 0)?,
+                expires_at: parsed(row, 1)?,
+                is_redeemed: row.get(2)?,
+            })
+        })
+        .optional()
+}
+
 /// What came of an attempt to redeem a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redemption {

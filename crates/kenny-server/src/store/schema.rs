@@ -8,7 +8,12 @@ use super::StoreError;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_fleet.sql"),
     include_str!("migrations/0002_attempts.sql"),
+    include_str!("migrations/0003_accounts.sql"),
+    include_str!("migrations/0004_audit.sql"),
     include_str!("migrations/0005_enrolment.sql"),
+    include_str!("migrations/0006_trust.sql"),
+    include_str!("migrations/0007_web.sql"),
+    include_str!("migrations/0008_signer.sql"),
 ];
 
 /// The schema version that this server writes.
@@ -40,13 +45,15 @@ pub fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use kenny_proto::UpdateId;
+    use jiff::Timestamp;
     use kenny_proto::api::UpdateOrigin;
+    use kenny_proto::{Role, UpdateId};
 
     use super::*;
+    use crate::accounts::Directory;
     use crate::auth::TokenHash;
     use crate::fleet::Identity;
-    use crate::store::{rows, update_rows};
+    use crate::store::{account_rows, rows, update_rows};
 
     #[test]
     fn migrations_apply_once_and_a_newer_database_is_refused() {
@@ -63,6 +70,35 @@ mod tests {
         let error = prepare(&mut connection).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found, known } if found == known + 1));
         assert!(error.to_string().contains("newer kenny-server"), "{error}");
+    }
+
+    #[test]
+    fn the_operators_token_of_the_second_schema_is_the_owners() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..2] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let hash = TokenHash::of("kenny_op_old");
+        connection
+            .execute(
+                "INSERT INTO settings VALUES ('operator_token_hash', ?1), ('artifact_secret', 'x')",
+                [hash.0.to_string()],
+            )
+            .unwrap();
+        prepare(&mut connection).unwrap();
+        let directory = Directory::load(&connection).unwrap();
+        let token = directory.token(hash).unwrap();
+        let account = directory.account(token.account).unwrap();
+        assert_eq!((token.role, token.expires_at), (Role::Owner, None));
+        assert_eq!((account.name.as_str(), account.role), ("owner", Role::Owner));
+        assert!(!account.has_password && !account.disabled);
+        let again = account_rows::first_account(&connection, Timestamp::now()).unwrap();
+        assert_eq!(again, None, "there is an account, and so no further token is made");
+        let settings: String = connection
+            .query_row("SELECT group_concat(name) FROM settings", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(settings, "artifact_secret");
     }
 
     #[test]

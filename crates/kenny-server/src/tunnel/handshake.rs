@@ -16,10 +16,12 @@ use kenny_proto::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Arrival;
 use super::challenge::Pending;
 use super::connection::close_socket;
 use super::session::Session;
 use crate::app::App;
+use crate::audit::{Subject, Who};
 use crate::auth::random_bytes;
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentFacts, Identity};
@@ -106,10 +108,17 @@ impl Rejection {
 }
 
 /// Takes an agent in, or closes the connection with the reason.
-pub async fn accept(app: &Arc<App>, mut socket: WebSocket, base_url: String) -> Option<Accepted> {
+pub async fn accept(app: &Arc<App>, mut socket: WebSocket, arrival: Arrival) -> Option<Accepted> {
+    let Arrival { base_url, from, slot, waiting } = arrival;
     let mut agent = None;
     let rejection = match introduce(app, &mut socket, base_url, &mut agent).await {
-        Ok((entry, session, queue)) => return Some(Accepted { socket, entry, session, queue }),
+        Ok((entry, session, queue)) => {
+            drop(waiting);
+            if let Some(slot) = slot {
+                slot.prove();
+            }
+            return Some(Accepted { socket, entry, session, queue });
+        }
         Err(rejection) => rejection,
     };
     app.metrics.rejected(rejection.word());
@@ -118,9 +127,15 @@ pub async fn accept(app: &Arc<App>, mut socket: WebSocket, base_url: String) -> 
         tracing::debug!(agent.id = agent_id, "a connection was turned away: {rejection}");
     } else {
         tracing::warn!(agent.id = agent_id, "a connection was turned away: {rejection}");
-        if let Some(entry) = agent.and_then(|id| app.fleet.get(&id)) {
+        if let Some(entry) = agent.as_ref().and_then(|id| app.fleet.get(id)) {
             tell(app, &entry, &rejection);
         }
+    }
+    if rejection.code() == CloseCode::Unauthorized {
+        let subject = agent.as_ref().map(|id| Subject::agent(id.as_str())).unwrap_or_default();
+        let who = Who::stranger("tunnel", from);
+        app.bounds.failed(from);
+        app.audit.denied(who, "agent.register", subject, &rejection.to_string());
     }
     close_socket(socket, rejection.code(), rejection.to_string()).await;
     None

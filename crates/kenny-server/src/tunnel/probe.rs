@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::{constant_time, hmac};
 use axum::extract::State;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use kenny_core::identity::is_signed_by;
@@ -23,6 +23,7 @@ use crate::api::extract::bearer;
 use crate::api::problem::problem;
 use crate::app::App;
 use crate::fleet::Identity;
+use crate::limits;
 
 /// Seconds after which a server that restarts is worth another try: it drains for up to 10 s and is back at once.
 const RETRY_AFTER_S: &str = "15";
@@ -63,7 +64,11 @@ impl ProbeNonces {
 }
 
 /// The handler of `/agent/probe`.
-pub async fn probe(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub async fn probe(
+    State(app): State<Arc<App>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Response {
     if app.stopping.is_cancelled() || app.tunnel_closing.is_cancelled() {
         let mut response = problem(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -75,15 +80,31 @@ pub async fn probe(State(app): State<Arc<App>>, headers: HeaderMap) -> Response 
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         return response;
     }
-    let Some(id) = read::<AgentId>(&headers, AGENT_ID_HEADER) else {
+    let answer = answer(&app, &headers);
+    match answer.status() {
+        StatusCode::NO_CONTENT => limits::prove(&extensions),
+        // The first half of a proof is none, and no mistake either.
+        StatusCode::UNAUTHORIZED if !answer.headers().contains_key(SERVER_NONCE_HEADER) => {
+            // A server that is asked too often is busy to an agent, not one that refuses it.
+            if let Some(wait) = app.bounds.failed(app.client(&extensions, &headers)) {
+                return limits::too_many(wait);
+            }
+        }
+        _ => {}
+    }
+    answer
+}
+
+fn answer(app: &App, headers: &HeaderMap) -> Response {
+    let Some(id) = read::<AgentId>(headers, AGENT_ID_HEADER) else {
         return refused("this needs the header `X-Kenny-Agent-Id: ID`, and a token or a nonce");
     };
     let identity = app.fleet.get(&id).and_then(|entry| {
         let state = entry.lock();
         (!state.removed).then_some(state.identity)
     });
-    match (identity, bearer(&headers)) {
-        (Some(Identity::Key(key)), _) => by_key(&app, &headers, &id, key),
+    match (identity, bearer(headers)) {
+        (Some(Identity::Key(key)), _) => by_key(app, headers, &id, key),
         (Some(Identity::Token(hash)), Some(token)) if hash.matches(token) => {
             StatusCode::NO_CONTENT.into_response()
         }

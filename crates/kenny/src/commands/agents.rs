@@ -1,7 +1,6 @@
 //! `kenny agents` and `kenny agent ...`.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _};
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
@@ -11,6 +10,7 @@ use kenny_proto::api::{
 use kenny_proto::frames::Status;
 
 use super::{history, update};
+use crate::ask;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Palette, Table, Tone, facts};
@@ -81,7 +81,8 @@ fn cleared(agent: &Agent, version: &str) -> String {
 
 /// `kenny agent remove`.
 pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliError> {
-    if !yes && !confirmed(id)? {
+    let question = format!("Remove {id}? Its key or token is worth nothing afterwards.");
+    if !ask::confirmed(yes, &question, id.as_str())? {
         return Err(CliError::Failed(format!("{id} was not removed")));
     }
     client.remove_agent(id).await?;
@@ -89,20 +90,6 @@ pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliE
         "{id} is removed. Its service on the PC, if there is one, still has to be uninstalled there."
     ));
     Ok(())
-}
-
-fn confirmed(id: &AgentId) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::Usage(format!(
-            "removing {id} asks for confirmation; add --yes where nobody can answer"
-        )));
-    }
-    output::note(&format!(
-        "Remove {id}? Its key or token is worth nothing afterwards. Type the id to go on:"
-    ));
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(CliError::File)?;
-    Ok(line.trim() == id.as_str())
 }
 
 fn table(agents: &[Agent], now: Timestamp) -> Table {
@@ -126,6 +113,9 @@ fn news(agent: &Agent, now: Timestamp) -> Cell {
     if let Some(hold) = agent.hold.as_ref().filter(|hold| Some(hold.version.as_str()) == wanted) {
         let since = words::ago(hold.since, now);
         return Cell::new(Tone::Bad, format!("{} held, {since}: {}", hold.version, hold.reason));
+    }
+    if let Some(pause) = &agent.paused {
+        return Cell::new(Tone::Pending, words::pause(pause, now));
     }
     let Some(update) = &agent.update else { return "".into() };
     let next = match &agent.next_attempt {
@@ -208,6 +198,7 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
                 format!("{}, {when} ({})", next.version, words::moment(next.at))
             }),
         ),
+        ("paused", agent.paused.as_ref().map(|pause| words::pause(pause, now))),
         ("identity", Some(identity(agent))),
         ("runs", agent.service.map(|is_service| service(is_service).to_owned())),
         ("protocol", agent.protocol.clone()),
@@ -270,6 +261,7 @@ fn last(detail: &AgentDetail) -> Option<&Update> {
 #[cfg(test)]
 pub(super) mod tests {
     use kenny_proto::api::{Hold, NextAttempt};
+    use kenny_proto::policy::Pause;
     use kenny_proto::{Arch, Os};
 
     use super::*;
@@ -297,6 +289,7 @@ pub(super) mod tests {
             update: None,
             hold: None,
             next_attempt: None,
+            paused: None,
         }
     }
 
@@ -403,6 +396,18 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_pause_at_the_pc_is_shown_where_somebody_looks() {
+        let reason = Some("a talk".to_owned());
+        let pause = Pause { since: Timestamp::UNIX_EPOCH, until: None, reason };
+        let agent = Agent { online: true, paused: Some(pause), ..agent("pc-1", Some("1.0.0")) };
+        let now = Timestamp::from_second(3600).unwrap();
+        let listed = table(std::slice::from_ref(&agent), now).render(PLAIN);
+        assert!(listed.contains("paused at the PC 1 h ago: a talk"), "{listed}");
+        let detail = AgentDetail { agent, updates: Vec::new(), telemetry: None };
+        assert!(describe(&detail, now, PLAIN).contains("paused at the PC"));
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn table(open: &[OpenInvitation], now: Timestamp) -> Table {
 }
 
 fn welcome(invited: &AgentInvited) -> String {
-    let AgentInvited { invitation, link, replaces, .. } = invited;
+    let AgentInvited { invitation, link, replaces, powershell, problem, .. } = invited;
     let id = &invitation.agent_id;
     let until = words::moment(invitation.expires_at);
     let holds = match replaces {
@@ -64,9 +64,14 @@ fn welcome(invited: &AgentInvited) -> String {
             " What it is there so far goes on until another PC, or this one anew, has enrolled."
         }
     };
+    let problem = problem.as_ref().map(|problem| format!("But {problem}.\n\n")).unwrap_or_default();
+    let powershell = powershell
+        .as_ref()
+        .map(|line| format!("Or on the PC, in PowerShell as administrator:\n\n  {line}\n\n"))
+        .unwrap_or_default();
     format!(
         "A PC is invited to be {id}, once, until {until}.{holds} Whoever has the link can be {id}: send it on a way that you \
-         trust.\n\n  {link}\n\nOr on the PC, in a terminal that runs as administrator:\n\n  \
+         trust.\n\n  {link}\n\n{problem}{powershell}Or with a kenny-agent.exe that is on the PC, in a terminal that runs as administrator:\n\n  \
          kenny-agent.exe install --server {server} --agent-id {id} --code {code} --server-key {key}\n",
         server = invitation.server,
         code = invitation.code,
@@ -97,6 +102,8 @@ mod tests {
             link: "https://kenny.example.net/invite/0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV".to_owned(),
             new_agent: true,
             replaces: AgentIdentity::None,
+            powershell: None,
+            problem: Some("no agent is released".to_owned()),
         };
         let text = welcome(&invited);
         assert!(text.contains("\n  https://kenny.example.net/invite/0123-"), "{text}");
@@ -105,6 +112,13 @@ mod tests {
              0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV --server-key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
         ));
         assert!(!text.contains("goes on"), "{text}");
+        assert!(
+            text.contains("But no agent is released.") && !text.contains("PowerShell"),
+            "{text}"
+        );
+        invited.powershell = Some("& $f install".to_owned());
+        let text = welcome(&invited);
+        assert!(text.contains("PowerShell as administrator:\n\n  & $f install\n"), "{text}");
         invited.replaces = AgentIdentity::Legacy;
         assert!(welcome(&invited).contains("goes on until"));
     }

@@ -84,12 +84,18 @@ impl Site {
 
     /// Installs with these arguments besides who and where; the probation is short where they do not say.
     pub async fn install_with(&self, more: &[&str]) -> Result<Agent> {
-        let Invitation { server, code, server_key, .. } = &self.invitation;
+        let server = self.invitation.server.clone();
+        self.install_at(&server, more).await
+    }
+
+    /// The same with the tunnel at this address, through which the server is reached.
+    pub async fn install_at(&self, tunnel: &str, more: &[&str]) -> Result<Agent> {
+        let Invitation { code, server_key, .. } = &self.invitation;
         let (code, key) = (code.to_string(), server_key.to_string());
         let identity = [
             "install",
             "--server",
-            server,
+            tunnel,
             "--agent-id",
             &self.agent,
             "--code",

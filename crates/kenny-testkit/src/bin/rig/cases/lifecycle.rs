@@ -264,7 +264,7 @@ pub async fn uninstalling_with_purge_leaves_nothing(
     Ok(Outcome::Passed)
 }
 
-async fn nothing_is_left(site: &Site) -> Result<()> {
+pub async fn nothing_is_left(site: &Site) -> Result<()> {
     for name in [site.machine.service_name().to_owned(), site.updater()] {
         ensure!(site.machine.service(&name).await?.is_none(), "the service {name} is left");
     }

@@ -2,11 +2,13 @@
 
 mod failures;
 mod faults;
+mod first_install;
 mod identity;
 mod lifecycle;
 mod operators;
 mod rollbacks;
 mod tools;
+mod trust;
 pub mod updates;
 
 use std::future::Future;
@@ -56,6 +58,9 @@ pub const ALL: &[Case] = cases![
     faults::a_download_that_is_cut_every_200_kb_arrives,
     faults::downloads_that_cannot_be_right_leave_the_old_version_alone,
     faults::a_file_that_a_scanner_holds_is_waited_for,
+    trust::a_pinned_agent_takes_what_was_signed_and_nothing_else,
+    trust::signatures_that_are_not_renewed_stop_updates_and_nothing_else,
+    trust::an_executable_without_authenticode_is_refused_where_it_is_required,
     updates::another_request_while_one_is_open_is_refused,
     failures::a_candidate_that_crashes_on_probation_is_rolled_back,
     failures::a_candidate_that_hangs_is_rolled_back,
@@ -74,6 +79,9 @@ pub const ALL: &[Case] = cases![
     identity::an_invitation_that_is_of_no_use_changes_nothing,
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
+    first_install::installed_apps_names_the_version_and_removes_everything,
+    first_install::a_downloaded_installer_makes_the_pc_an_agent,
+    first_install::ordinary_accounts_write_to_nothing,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
     lifecycle::installing_again_keeps_identity_and_config,
