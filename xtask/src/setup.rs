@@ -26,7 +26,7 @@ pub struct Scope {
 
 impl Scope {
     /// To compile for this machine alone.
-    pub const HOST: Self = Self { checks: false, windows: false, fuzzing: false };
+    pub const HOST: Self = Self { checks: false, windows: false, browser: false, fuzzing: false };
     /// To compile for Windows and run what comes out.
     pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false, browser: false };
     /// To run the fuzz targets.

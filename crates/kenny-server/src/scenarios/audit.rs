@@ -135,7 +135,7 @@ async fn a_call_that_changes_something_waits_for_its_row_and_is_not_sent_without
 
 #[tokio::test]
 async fn strangers_are_told_within_bounds() {
-    let rig = Rig::start().await;
+    let rig = Rig::start_with(|config| config.limits.free_failures = 10).await;
     rig.agent("pc-1").await;
     let before = rig.app.audit.head().await.unwrap().sequence;
     for _ in 0..40 {

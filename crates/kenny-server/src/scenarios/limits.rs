@@ -94,7 +94,7 @@ async fn an_office_of_a_hundred_comes_in_through_one_address_and_a_narrow_door()
 
 #[tokio::test]
 async fn who_is_wrong_again_and_again_waits_and_who_is_right_never_does() {
-    let rig = Rig::start().await;
+    let rig = Rig::start_with(|config| config.limits.free_failures = 10).await;
     let token = rig.agent("pc-1").await;
     let url = format!("{}/api/v1/agents", rig.url);
     let wrong = || rig.http.get(&url).bearer_auth("kenny_op_wrong").send();

@@ -147,7 +147,7 @@ async fn every_flipped_byte_is_noticed(file: impl Fn(&str) -> bool) {
     }
     // None of it left anything behind that keeps the right ones out.
     site.server.serve(files);
-    site.ask(today()).await.unwrap();
+    site.ask(today()).await.expect("the right metadata is taken");
     site.refuses_all_of(FailureKind::Untrusted, WANTED, EVIL, today()).await;
 }
 
