@@ -37,7 +37,7 @@ pub fn content_security_policy(form_target: Option<&str>) -> HeaderValue {
     .expect("an origin is a header's value")
 }
 
-/// Adds the headers to an answer. A page's own policy stays.
+/// Adds the headers to an answer. What a page says itself stays: one whose address is a secret lets no referrer out at all.
 pub async fn add(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -52,7 +52,7 @@ pub async fn add(State(app): State<Arc<App>>, request: Request, next: Next) -> R
         (RESOURCE_POLICY, "same-origin"),
         (PERMISSIONS_POLICY, UNUSED),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if app.is_secure() {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TRANSPORT));
