@@ -206,6 +206,7 @@ fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
     let expected = json!({
         "schema": 99, "server": "ws://127.0.0.1:7741/agent/ws", "agent_id": "pc", "token": "new",
         "telemetry_interval_secs": 900, "log_level": "info", "tray": {"shown": true},
+        "policy": {"refused_tools": []},
         "update": {
             "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "require_authenticode": false,
             "channel": "beta",

@@ -172,7 +172,8 @@ async fn a_proxy_is_believed_about_where_a_request_comes_from_when_it_is_trusted
         })
         .await;
         let url = format!("{}/api/v1/agents", rig.url);
-        let request = rig.http.post(url).bearer_auth(&rig.token).json(&json!({"id": "pc-1"}));
+        let request =
+            rig.http.post(url).bearer_auth(&rig.token).json(&json!({"id": "pc-1", "legacy": true}));
         let request = request.header("x-forwarded-for", "203.0.113.9, 198.51.100.7");
         assert_eq!(within(request.send()).await.unwrap().status().as_u16(), 201);
         let page = rig.get("/audit?action=agent.create").await;

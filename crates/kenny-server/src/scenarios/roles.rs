@@ -89,7 +89,7 @@ async fn every_route_has_a_role_and_keeps_to_it() {
                     continue;
                 }
                 let body = match name {
-                    "create_agent" | "invite_agent" => json!({"id": "new-pc"}),
+                    "create_agent" => json!({"id": "new-pc", "legacy": true}),
                     "request_update" => json!({"version": "1.2.3"}),
                     "create_account" => json!({"name": "somebody", "role": "viewer"}),
                     "change_account" => json!({"role": "viewer"}),
