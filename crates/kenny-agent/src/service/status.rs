@@ -42,7 +42,7 @@ struct Report {
     server_key: Option<PublicKey>,
     config_error: Option<String>,
     connected: bool,
-    since: Option<jiff::Timestamp>,
+    since: Option<Timestamp>,
     last_error: Option<String>,
     /// Who has the say over updates, as the telemetry tells it.
     trust: Section,
