@@ -116,7 +116,8 @@ fn tests() -> Outcome {
 
 /// The server's pages in Chromium: tests that are left out elsewhere because they need it.
 fn browser() -> Outcome {
-    watched(&["test", "--package", "kenny-server", "--lib", "in_chromium", "--", "--ignored"])
+    // Of the whole workspace: one package alone would compile its dependencies with other features.
+    watched(&["test", "--workspace", "--lib", "in_chromium", "--", "--ignored"])
 }
 
 /// Runs a test runner and keeps its own words on how it went.

@@ -60,8 +60,11 @@ pub async fn an_invited_pc_has_a_key_that_stays_on_it(site: &Site, _: &Options) 
     let public: PublicKey = serde_json::from_value(content["public_key"].clone())?;
     ensure!(Some(public) == agent.public_key, "the server knows another key");
     let secret = URL_SAFE_NO_PAD.decode(content["secret"].as_str().context("no secret")?)?;
-    // DPAPI's own header, and nowhere in it the seed that makes this public key.
-    ensure!(secret.starts_with(&[1, 0, 0, 0, 0xd0, 0x8c, 0x9d, 0xdf]), "no DPAPI: {secret:x?}");
+    // DPAPI's own header, Windows' or Wine's, and nowhere in it the seed that makes this public key.
+    let is_dpapi = [&[0xd0, 0x8c, 0x9d, 0xdf], b"Wine Crypt32 ok".as_slice()]
+        .iter()
+        .any(|header| secret.strip_prefix(&[1, 0, 0, 0]).is_some_and(|it| it.starts_with(header)));
+    ensure!(is_dpapi, "no DPAPI: {secret:x?}");
     let raw = fs_err::read(key_file(site)?)?;
     for window in secret.windows(32).chain(raw.windows(32)) {
         let seed = window.try_into().expect("windows have 32 bytes");

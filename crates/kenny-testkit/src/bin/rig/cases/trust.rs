@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
+use kenny_proto::FailureKind;
 use kenny_proto::api::UpdateState;
 use kenny_testkit::client::pretty;
 use kenny_testkit::signing::Repository;
@@ -58,8 +59,10 @@ pub async fn a_pinned_agent_takes_what_was_signed_and_nothing_else(
 
     // Down again only where that was signed.
     signed.publish(&old, &old_bytes, &json!({}));
-    let said = refused(site, &old).await?;
-    ensure!(said.starts_with("below_floor: "), "it says: {said}");
+    let update = site.client().update(&site.agent, &old, true).await?;
+    let update = site.client().finished(update.id, SOON).await?;
+    let kind = update.failure.as_ref().map(|failure| failure.kind);
+    ensure!(kind == Some(FailureKind::BelowFloor), "it ended otherwise:\n{}", pretty(&update));
     signed.publish(&old, &old_bytes, &json!({"rollback_to": true}));
     let update = site.client().update(&site.agent, &old, true).await?;
     let update = site.client().finished(update.id, SOON).await?;
