@@ -105,6 +105,10 @@ impl Session<'_> {
         let (farewell, leaving) = oneshot::channel();
         let mut writer = tokio::spawn(write(sink, receiver, leaving));
         self.dispatcher.attach(sender.clone());
+        if is_accepted {
+            // The `welcome` was the end of proving who is who.
+            self.dispatcher.welcomed();
+        }
         self.outbox.attach(Some(sender.clone()));
         let on_accepted = (!is_accepted).then_some(self.on_accepted);
         let end = read(&mut source, &sender, &self.dispatcher, &mut self.stop, on_accepted).await;
