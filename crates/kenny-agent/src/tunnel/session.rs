@@ -85,7 +85,6 @@ impl Session<'_> {
                     }
                     return end;
                 }
-                (self.on_accepted)();
                 true
             }
             Credential::Token(token) => {
@@ -105,12 +104,15 @@ impl Session<'_> {
         let (farewell, leaving) = oneshot::channel();
         let mut writer = tokio::spawn(write(sink, receiver, leaving));
         self.dispatcher.attach(sender.clone());
-        if is_accepted {
-            // The `welcome` was the end of proving who is who.
-            self.dispatcher.welcomed();
-        }
         self.outbox.attach(Some(sender.clone()));
-        let on_accepted = (!is_accepted).then_some(self.on_accepted);
+        let on_accepted = if is_accepted {
+            // The `welcome` was the end of proving who is who. What acceptance gives rise to is told, so it comes last.
+            self.dispatcher.welcomed();
+            (self.on_accepted)();
+            None
+        } else {
+            Some(self.on_accepted)
+        };
         let end = read(&mut source, &sender, &self.dispatcher, &mut self.stop, on_accepted).await;
         self.outbox.attach(None);
         self.dispatcher.detach();
