@@ -28,10 +28,11 @@ pub fn check(input: &[u8]) -> bool {
         let found = find(&whole, digest).expect("just put in").expect("just put in");
         assert_eq!(found.text(), b"an invitation");
         assert!(found.without(digest).expect("nothing was changed") == input);
-        assert_eq!(
-            signer(&whole).map(|one| one.map(|one| one.certificate)),
-            signer(input).map(|one| one.map(|one| one.certificate))
-        );
+        // One that is damaged may be damaged in another way by what stands behind it.
+        if let Ok(before) = signer(input) {
+            let after = signer(&whole).expect("a signature that was readable");
+            assert_eq!(after.map(|one| one.certificate), before.map(|one| one.certificate));
+        }
     }
     let Ok(Some(found)) = find(input, digest) else { return false };
     let Ok(own) = found.without(digest) else { return false };
