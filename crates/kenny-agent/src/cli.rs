@@ -114,7 +114,8 @@ pub struct InvitationArgs {
     #[arg(long, value_name = "CODE", requires = "server_key", conflicts_with = "token")]
     pub code: Option<InvitationCode>,
     /// The server's key, as the invitation has it.
-    #[arg(long, value_name = "KEY", requires = "code")]
+    // One in 64 begins with a hyphen, as base64url has it.
+    #[arg(long, value_name = "KEY", requires = "code", allow_hyphen_values = true)]
     pub server_key: Option<PublicKey>,
 }
 
@@ -491,4 +492,23 @@ fn prepare(args: &RunArgs) -> Result<(Config, Layout), String> {
         Err(error) => return Err(crate::words(&error)),
     };
     Ok((args.identity.over(before)?, layout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_key_may_begin_with_a_hyphen() {
+        let mut bytes = [7; 32];
+        bytes[0] = 0xf8;
+        let key = PublicKey(bytes);
+        assert!(key.to_string().starts_with('-'), "{key}");
+        let code = "7K2M-9QXT-4HBC-W0ZD-3NVR-8JFP-6SYA";
+        let typed = ["kenny-agent", "install", "--code", code, "--server-key", &key.to_string()];
+        let Some(Command::Install(args)) = Cli::try_parse_from(typed).unwrap().command else {
+            panic!("it is another command")
+        };
+        assert_eq!(args.invitation.server_key, Some(key));
+    }
 }
