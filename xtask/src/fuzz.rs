@@ -30,13 +30,14 @@ struct Target {
     seeds: &'static [&'static str],
 }
 
-const TARGETS: [Target; 3] = [
+const TARGETS: [Target; 4] = [
     Target {
         name: "frames",
         max_bytes: 8 * 1024,
         seeds: &["crates/kenny-proto/fixtures/agent", "crates/kenny-proto/fixtures/server"],
     },
     Target { name: "image", max_bytes: 16 * 1024, seeds: &[] },
+    Target { name: "invitation", max_bytes: 16 * 1024, seeds: &[] },
     Target { name: "journal", max_bytes: 8 * 1024, seeds: &[] },
 ];
 

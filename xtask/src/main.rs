@@ -12,6 +12,7 @@ mod agents;
 mod arguments;
 mod enumeration;
 mod fuzz;
+mod interop;
 mod mutants;
 mod process;
 mod rig;
@@ -36,15 +37,18 @@ cargo xtask COMMAND
   live [--native] [--updates N] [--rounds N] [--jobs N] [CASE...]
                         the live suite alone (--native: on this Windows machine itself); `kills` is the kill matrix
   enumerate             every interruption of every story of an update, in memory: prints what was tried
+  interop               python-tuf, in an environment of its own, takes a target from the real server
   mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
   fuzz [--seconds N] [TARGET...]
-                        the fuzz targets (frames, image, journal), 60 s each
+                        the fuzz targets (frames, image, invitation, journal), 60 s each
   fuzz TARGET --input FILE
                         one input once, with all that the target says
   fuzz --keep [TARGET...]
                         adds the finds that reach new code to fuzz/corpus
   bench downtime [--updates N] [--release]
                         how long an update keeps an agent offline, over 30 updates (--release: with release builds)
+  bench hostile [--seconds N] [--agents N] [--attackers N]
+                        hostile clients beside 100 agents for 60 s; fails when one is dropped
   bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";
@@ -73,6 +77,7 @@ fn run() -> Result<()> {
         Some("live") => rig::live(arguments),
         Some("fuzz") => fuzz::command(arguments),
         Some("enumerate") => enumeration::command(arguments),
+        Some("interop") => interop::command(arguments),
         Some("mutants") => mutants::command(arguments),
         Some("bench") => rig::bench(arguments),
         Some("demo") => rig::demo(arguments),

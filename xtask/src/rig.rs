@@ -85,9 +85,12 @@ pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
     Ok(summary)
 }
 
-/// `cargo xtask bench downtime|rollback`.
+/// `cargo xtask bench downtime|rollback|hostile`.
 pub fn bench(mut arguments: Arguments) -> Result<()> {
     let what = arguments.word();
+    if what.as_deref() == Some("hostile") {
+        return hostile(arguments);
+    }
     let updates = arguments.value("--updates")?;
     let release = arguments.flag("--release");
     arguments.finish()?;
@@ -110,9 +113,32 @@ pub fn bench(mut arguments: Arguments) -> Result<()> {
             run(&mut rig)
         }
         Some(_) | None => bail!(
-            "`downtime` and `rollback` can be measured: cargo xtask bench downtime|rollback [--updates N] [--release]"
+            "`downtime`, `rollback` and `hostile` can be measured: cargo xtask bench downtime|rollback [--updates N] [--release], \
+             cargo xtask bench hostile [--seconds N] [--agents N] [--attackers N]"
         ),
     }
+}
+
+/// `cargo xtask bench hostile`: it needs no Windows.
+fn hostile(mut arguments: Arguments) -> Result<()> {
+    let mut wanted = Vec::new();
+    for name in ["--seconds", "--agents", "--attackers"] {
+        if let Some(value) = arguments.value(name)? {
+            wanted.extend([name.to_owned(), value]);
+        }
+    }
+    arguments.finish()?;
+    setup::ensure(Scope::HOST)?;
+    build_host()?;
+    let mut rig = Command::new(workspace::host_program("rig"));
+    forget_cargo_run(&mut rig);
+    rig.current_dir(workspace::root())
+        .args(["hostile", "--work"])
+        .arg(workspace::target())
+        .arg("--server")
+        .arg(workspace::host_program("kenny-server"))
+        .args(&wanted);
+    run(&mut rig)
 }
 
 /// The candidate that fails in this way.

@@ -20,15 +20,19 @@ pub struct Scope {
     pub windows: bool,
     /// Compile the fuzzer.
     pub fuzzing: bool,
+    /// Look at the server's pages with a browser.
+    pub browser: bool,
 }
 
 impl Scope {
+    /// To compile for this machine alone.
+    pub const HOST: Self = Self { checks: false, windows: false, browser: false, fuzzing: false };
     /// To compile for Windows and run what comes out.
-    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false };
+    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false, browser: false };
     /// To run the fuzz targets.
-    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true };
+    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true, browser: false };
     /// Everything.
-    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true };
+    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true, browser: true };
 }
 
 /// What a machine needs something for.
@@ -36,8 +40,10 @@ impl Scope {
 enum Purpose {
     Host,
     Checks,
+    Signing,
     Fuzzing,
     Windows,
+    Browser,
 }
 
 /// The way in which this machine compiles Rust for Windows.
@@ -124,6 +130,13 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "Signing of executables",
+        purpose: Purpose::Signing,
+        packages: &["osslsigncode", "openssl"],
+        otherwise: "install osslsigncode and openssl; the tests sign executables with them",
+        find: || programs(&["osslsigncode", "openssl"]),
+    },
+    Need {
         name: "C compiler and cmake",
         purpose: Purpose::Host,
         packages: &["gcc", "libc6-dev", "cmake"],
@@ -160,6 +173,13 @@ const NEEDS: &[Need] = &[
             which("wineserver")?;
             output_of("wine", &["--version"])
         },
+    },
+    Need {
+        name: "Chromium",
+        purpose: Purpose::Browser,
+        packages: &["chromium", "fonts-dejavu-core"],
+        otherwise: "install Chromium or Chrome, so that `chromium` or `google-chrome` is on the PATH",
+        find: || programs(&["chromium"]).or_else(|| programs(&["google-chrome"])),
     },
 ];
 
@@ -207,10 +227,13 @@ impl Need {
         match self.purpose {
             Purpose::Host => true,
             Purpose::Checks => scope.checks,
+            Purpose::Signing => scope.checks && cfg!(target_os = "linux"),
             // The targets are the same code on every system, and run where libFuzzer is at home.
             Purpose::Fuzzing => scope.fuzzing && !workspace::ON_WINDOWS,
             // A Windows machine is its own Wine.
             Purpose::Windows => scope.windows && !workspace::ON_WINDOWS,
+            // The pages are the same on every system.
+            Purpose::Browser => scope.browser && !workspace::ON_WINDOWS,
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     let all = arguments.flag("--all");
     arguments.finish()?;
 
-    let scope = Scope { windows: !quick, fuzzing: !quick, ..Scope::ALL };
+    let scope = Scope { windows: !quick, fuzzing: !quick, browser: !quick, ..Scope::ALL };
     // One round of kills hits every step once; three show what comes now and then.
     let live_options =
         if all { rig::LiveOptions::with_rounds(3) } else { rig::LiveOptions::default() };
@@ -50,6 +50,7 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
         stages.push(("mutants", Box::new(|| mutants::run(&[]).map(|summary| vec![summary]))));
     }
     if !quick && !workspace::ON_WINDOWS {
+        stages.push(("browser", Box::new(browser)));
         stages.push(("fuzz", Box::new(fuzz::stage)));
     }
     if !quick {
@@ -77,7 +78,7 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     }
     print_summary(&done);
     let left_out = if quick {
-        " (--quick: fuzzing, Windows builds and the live suite were left out)"
+        " (--quick: the browser, fuzzing, Windows builds and the live suite were left out)"
     } else {
         ""
     };
@@ -111,6 +112,12 @@ fn tests() -> Outcome {
     } else {
         watched(&["test", "--workspace", "--all-targets", "--no-fail-fast"])
     }
+}
+
+/// The server's pages in Chromium: tests that are left out elsewhere because they need it.
+fn browser() -> Outcome {
+    // Of the whole workspace: one package alone would compile its dependencies with other features.
+    watched(&["test", "--workspace", "--lib", "in_chromium", "--", "--ignored"])
 }
 
 /// Runs a test runner and keeps its own words on how it went.

@@ -10,13 +10,15 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use kenny_proto::{AgentId, TUNNEL_PATH};
+use kenny_proto::{AgentId, PublicKey, Sha256Digest, TUNNEL_PATH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use document::parse;
 pub use schema::SCHEMA;
+
+use crate::policy::PolicyConfig;
 
 /// The slowest that a download may be told to be: 16 KiB/s, at which an agent of the 8 MiB that a release may have takes
 /// nearly nine minutes.
@@ -30,8 +32,12 @@ pub struct Config {
     pub server: Url,
     /// The agent's name.
     pub agent_id: AgentId,
-    /// The agent's secret.
-    pub token: String,
+    /// What the PC enrolled with; absent where a token is what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityConfig>,
+    /// The agent's secret, where the operator made it as `legacy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// Seconds between telemetry pushes (900 by the contract).
     #[serde(default = "default_telemetry")]
     pub telemetry_interval_secs: u64,
@@ -44,6 +50,37 @@ pub struct Config {
     /// How updates behave.
     #[serde(default)]
     pub update: UpdateConfig,
+    /// What this PC never allows, whoever asks.
+    #[serde(default)]
+    pub policy: PolicyConfig,
+    /// Who has the say over updates.
+    #[serde(default, skip_serializing_if = "TrustConfig::is_empty")]
+    pub trust: TrustConfig,
+}
+
+/// Who has the say over updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrustConfig {
+    /// SHA-256 of the root that `install --trust-root` pinned. Its bytes are in the state folder: without them nothing
+    /// is updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Sha256Digest>,
+}
+
+impl TrustConfig {
+    fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+}
+
+/// What the PC enrolled with. No secret: that is in the key's own file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityConfig {
+    /// The file of the agent's key.
+    pub key_file: PathBuf,
+    /// The server's key, the only one that is trusted.
+    pub server_key: PublicKey,
 }
 
 /// How updates behave.
@@ -59,6 +96,8 @@ pub struct UpdateConfig {
     /// The most that a download takes of the line; at least [`MIN_BYTES_PER_SECOND`], no limit when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<u64>,
+    /// Whether Windows has to find a valid Authenticode signature in a new version, besides all else.
+    pub require_authenticode: bool,
 }
 
 impl Default for UpdateConfig {
@@ -69,6 +108,7 @@ impl Default for UpdateConfig {
             probation_secs: 60,
             start_timeout_secs: 120,
             max_bytes_per_second: None,
+            require_authenticode: false,
         }
     }
 }
@@ -85,7 +125,7 @@ fn default_log_level() -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No file.
-    #[error("there is no config file {}; give --server, --agent-id and --token, or run `kenny-agent install` with them", .0.display())]
+    #[error("there is no config file {}; run `kenny-agent install --invitation FILE`, or give --server, --agent-id and --token", .0.display())]
     Missing(PathBuf),
     /// The file cannot be read or written.
     #[error("could not {attempt} the config file {}", path.display())]
@@ -135,6 +175,22 @@ impl Loaded {
 }
 
 impl Config {
+    /// The defaults for an agent of a server.
+    pub fn new(server: Url, agent_id: AgentId, token: Option<String>) -> Self {
+        Self {
+            server,
+            agent_id,
+            identity: None,
+            token,
+            telemetry_interval_secs: default_telemetry(),
+            ca_file: None,
+            log_level: default_log_level(),
+            update: UpdateConfig::default(),
+            trust: TrustConfig::default(),
+            policy: PolicyConfig::default(),
+        }
+    }
+
     /// Reads and checks a config file, and logs what was passed over.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let loaded = Self::read(path)?;
@@ -181,8 +237,24 @@ impl Config {
 
     /// Checks what types cannot say. The error is key and problem.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if self.token.is_empty() {
-            return Err(("token", "is empty; the server's operator has it".to_owned()));
+        match (&self.identity, &self.token) {
+            (None, None) => {
+                let problem = "is missing, and so is `token`; install with an invitation of the server's operator";
+                return Err(("identity", problem.to_owned()));
+            }
+            (Some(_), Some(_)) => {
+                let problem = "has no place beside `identity`: a PC that enrolled is never accepted by a token; remove it";
+                return Err(("token", problem.to_owned()));
+            }
+            (None, Some(token)) if token.is_empty() => {
+                return Err(("token", "is empty; the server's operator has it".to_owned()));
+            }
+            (None, Some(_)) => {}
+            (Some(identity), None) => {
+                if identity.key_file.as_os_str().is_empty() {
+                    return Err(("identity.key_file", "is empty".to_owned()));
+                }
+            }
         }
         if self.telemetry_interval_secs == 0 {
             return Err(("telemetry_interval_secs", "must be at least 1".to_owned()));
@@ -203,6 +275,7 @@ impl Config {
                 return Err(("update.allowed_origins", problem));
             }
         }
+        self.policy.check().map_err(|problem| ("policy.refused_tools", problem))?;
         if let Some(rate) = self.update.max_bytes_per_second
             && rate < MIN_BYTES_PER_SECOND
         {
@@ -243,11 +316,14 @@ fn known() -> Map<String, Value> {
     let everything = Config {
         server: Url::parse("ws://localhost").expect("a constant address"),
         agent_id: "any".parse().expect("a constant id"),
-        token: String::new(),
+        identity: Some(IdentityConfig { key_file: PathBuf::new(), server_key: PublicKey([0; 32]) }),
+        token: Some(String::new()),
         telemetry_interval_secs: 0,
         ca_file: Some(PathBuf::new()),
         log_level: String::new(),
         update: UpdateConfig { max_bytes_per_second: Some(0), ..UpdateConfig::default() },
+        policy: PolicyConfig::default(),
+        trust: TrustConfig { root: Some(Sha256Digest([0; 32])) },
     };
     object(&everything)
 }
@@ -292,11 +368,8 @@ fn invalid(path: &Path, key: &str, problem: String) -> ConfigError {
 fn write(path: &Path, document: &impl Serialize) -> Result<(), ConfigError> {
     let write = || -> io::Result<()> {
         let beside = path.with_extension("json.new");
-        let mut file = fs_err::File::create(&beside)?;
-        if let Ok(before) = fs_err::metadata(path) {
-            // The file holds a secret: whoever could not read it before cannot afterwards.
-            file.set_permissions(before.permissions())?;
-        }
+        // The file holds a secret.
+        let mut file = crate::protect::create_private(&beside)?;
         file.write_all(&serde_json::to_vec_pretty(document).map_err(io::Error::other)?)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -311,11 +384,14 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("server", &self.server.as_str())
             .field("agent_id", &self.agent_id)
-            .field("token", &"(not printed)")
+            .field("identity", &self.identity)
+            .field("token", &self.token.as_ref().map(|_| "(not printed)"))
             .field("telemetry_interval_secs", &self.telemetry_interval_secs)
             .field("ca_file", &self.ca_file)
             .field("log_level", &self.log_level)
             .field("update", &self.update)
+            .field("policy", &self.policy)
+            .field("trust", &self.trust)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use kenny_proto::frames::{ErrorCode, Request, Response, ToolError};
 use kenny_proto::tools::{self, RollbackArgs, ToolSpec, UpdateArgs};
 use kenny_proto::{AgentFrame, RequestId};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::policy::Policy;
 use crate::tools::{Toolbox, powershell};
 use crate::tunnel::Outbound;
 use crate::update::{AfterReply, Driver};
@@ -30,6 +32,7 @@ type Outcome = Result<(Map<String, Value>, Option<AfterReply>), ToolError>;
 pub struct Dispatcher {
     toolbox: Toolbox,
     driver: Driver,
+    policy: Policy,
     most: usize,
     inner: Mutex<Inner>,
 }
@@ -37,18 +40,27 @@ pub struct Dispatcher {
 #[derive(Default)]
 struct Inner {
     sender: Option<mpsc::Sender<Outbound>>,
+    /// The server of this connection said `welcome`, so it knows the words of 0.3.
+    speaks_0_3: bool,
     running: HashMap<RequestId, AbortHandle>,
 }
 
 impl Dispatcher {
     /// A dispatcher without a connection.
-    pub fn new(toolbox: Toolbox, driver: Driver) -> Self {
-        Self { toolbox, driver, most: MOST, inner: Mutex::default() }
+    pub fn new(toolbox: Toolbox, driver: Driver, policy: Policy) -> Self {
+        Self { toolbox, driver, policy, most: MOST, inner: Mutex::default() }
     }
 
     /// Answers go to this connection from now on.
     pub fn attach(&self, sender: mpsc::Sender<Outbound>) {
-        self.inner().sender = Some(sender);
+        let mut inner = self.inner();
+        inner.sender = Some(sender);
+        inner.speaks_0_3 = false;
+    }
+
+    /// The server said `welcome`.
+    pub fn welcomed(&self) {
+        self.inner().speaks_0_3 = true;
     }
 
     /// The connection ended: nobody waits for what runs, so it ends too, and with it the processes it started.
@@ -124,6 +136,11 @@ impl Dispatcher {
             let words = format!("there is no tool `{}`", request.tool);
             return Err(ToolError::new(ErrorCode::NotFound, words));
         };
+        // Before anything else: what this PC does not allow is not even looked at.
+        self.policy.check(spec, Timestamp::now()).map_err(|refused| {
+            tracing::warn!(request.id = %request.id, tool = spec.name, "refused: {refused}");
+            refused.answer(self.inner().speaks_0_3)
+        })?;
         let check = spec.check(&request.args);
         check.map_err(|error| ToolError::new(ErrorCode::BadArgs, error.to_string()))?;
         match spec.name {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::cli::Identity;
 use crate::layout::Layout;
+use crate::policy::PolicyConfig;
 use crate::run::Mode;
 use crate::tools::telemetry::Telemetry;
 use crate::tunnel::Outbox;
@@ -23,8 +24,10 @@ fn dispatcher(most: usize) -> Arc<Dispatcher> {
     let config = identity.over(None).unwrap();
     let (_, stop) = watch::channel(false);
     let driver = Driver::new(layout, config, Mode::Foreground, Outbox::default(), stop);
-    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
-    Arc::new(Dispatcher { most, ..Dispatcher::new(toolbox, driver) })
+    let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+    let telemetry = Telemetry::new(Timestamp::now(), false, false, policy.clone());
+    let toolbox = Toolbox { telemetry };
+    Arc::new(Dispatcher { most, ..Dispatcher::new(toolbox, driver, policy) })
 }
 
 fn request(tool: &str, args: Value) -> Request {
@@ -160,4 +163,46 @@ async fn what_cannot_be_done_is_said_by_its_code() {
         assert_eq!(error.code, code, "{tool}: {error}");
         assert!(error.message.contains(named), "{tool}: {error}");
     }
+}
+
+#[tokio::test]
+async fn what_this_pc_refuses_is_refused_before_its_arguments_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let pause = folder.path().join("pause.json");
+    let mut dispatcher = dispatcher(8);
+    let config = PolicyConfig { refused_tools: vec!["fs.*".to_owned()] };
+    let inner = Arc::get_mut(&mut dispatcher).unwrap();
+    inner.policy = Policy::new(&config, pause.clone());
+    let (sender, mut answers) = mpsc::channel(8);
+    dispatcher.attach(sender.clone());
+    dispatcher.start(request("fs.read", json!({})));
+    let error = answer(&mut answers).await.outcome.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported, "a server of 0.2 knows no other word");
+    dispatcher.welcomed();
+    dispatcher.start(request("fs.read", json!({})));
+    let error = answer(&mut answers).await.outcome.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Refused);
+    assert!(error.message.contains("never allows fs.read"), "{error}");
+
+    fs_err::write(&pause, json!({"since": Timestamp::now(), "reason": "a talk"}).to_string())
+        .unwrap();
+    let update = json!({ "version": "1.2.3", "url": "x", "sha256": "a".repeat(64) });
+    for (tool, args) in [
+        ("powershell.exec", json!({ "script": "touch x" })),
+        ("agent.update", update),
+        ("agent.rollback", json!({})),
+    ] {
+        dispatcher.start(request(tool, args));
+        let error = answer(&mut answers).await.outcome.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Paused, "{tool}");
+        assert!(error.message.contains("(a talk)"), "{error}");
+    }
+    dispatcher.start(request("telemetry.collect", json!({"sections": ["policy"]})));
+    let telemetry = answer(&mut answers).await.outcome.unwrap();
+    assert!(telemetry.contains_key("policy"), "reading goes on: {telemetry:?}");
+
+    fs_err::remove_file(&pause).unwrap();
+    dispatcher.start(script("echo again"));
+    let resumed = answer(&mut answers).await.outcome.unwrap();
+    assert_eq!(resumed["stdout"], "again\n");
 }

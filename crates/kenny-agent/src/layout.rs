@@ -26,6 +26,8 @@ pub struct Layout {
     pub journal_file: PathBuf,
     /// What the running agent says of itself.
     pub state_file: PathBuf,
+    /// Somebody's word that nothing is to be changed here.
+    pub pause_file: PathBuf,
     /// How often the new version of an update was started.
     pub starts_file: PathBuf,
     /// The logs.
@@ -56,6 +58,7 @@ impl Layout {
             update_dir: install_dir.join("update"),
             journal_file: state_dir.join("journal.json"),
             state_file: state_dir.join("state.json"),
+            pause_file: state_dir.join("pause.json"),
             starts_file: state_dir.join("starts.json"),
             log_dir: state_dir.join("logs"),
             install_dir,
@@ -66,6 +69,11 @@ impl Layout {
 }
 
 impl Layout {
+    /// The pinned root and what was verified by it.
+    pub fn trust_dir(&self) -> PathBuf {
+        self.state_dir.join("trust")
+    }
+
     /// Held by whoever prepares an update.
     pub fn staging_lock(&self) -> PathBuf {
         self.update_dir.join("staging.lock")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kenny_proto::frames::{Meta, Register, Telemetry as TelemetryFrame};
+use kenny_proto::frames::{Meta, Telemetry as TelemetryFrame};
 use kenny_proto::tools::TelemetryArgs;
 use kenny_proto::{AgentFrame, PROTOCOL, Sha256Digest};
 use tokio::sync::watch;
@@ -13,13 +13,19 @@ use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
+use crate::identity::Credential;
 use crate::layout::Layout;
 use crate::platform;
+use crate::policy::Policy;
 use crate::state::{AgentState, LastError};
 use crate::tools::Toolbox;
 use crate::tools::telemetry::{self, Telemetry};
-use crate::tunnel::{self, Backoff, End, Outbox, Session};
+use crate::trust::Trust;
+use crate::tunnel::{self, Backoff, Busy, End, Outbox, Session};
 use crate::update::Driver;
+
+/// How often it is considered whether to ask what is signed; a look that went well holds for longer.
+const LOOK: Duration = Duration::from_mins(15);
 
 /// Who runs the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +62,28 @@ pub async fn run(options: RunOptions) {
         let driver = driver.clone();
         async move { driver.running_sha256().await.ok() }
     });
-    let telemetry = Telemetry::new(started_at, mode == Mode::Service);
+    let policy = Policy::new(&config.policy, layout.pause_file.clone());
+    policy.tell();
+    let has_key = config.identity.is_some();
+    let mut telemetry = Telemetry::new(started_at, mode == Mode::Service, has_key, policy.clone());
+    if mode == Mode::Service {
+        telemetry = telemetry.with_trust(driver.trust());
+    }
     let toolbox = Toolbox { telemetry: telemetry.clone() };
-    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone()));
-    let pushes =
-        tokio::spawn(push_telemetry(telemetry, config.clone(), outbox.clone(), state.accepted()));
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver.clone(), policy.clone()));
+    let pushes = tokio::spawn(push_telemetry(
+        telemetry.clone(),
+        policy.clone(),
+        config.clone(),
+        outbox.clone(),
+        state.accepted(),
+    ));
+    let looks = (mode == Mode::Service)
+        .then(|| tokio::spawn(look_at_what_is_signed(driver.trust(), state.accepted())));
     let mut own_sha256 = Some(own_sha256);
     let mut known_sha256: Option<Sha256Digest> = None;
     let mut backoff = Backoff::default();
+    let mut credential: Option<Credential> = None;
     tracing::info!(agent.id = %config.agent_id, server = %config.server, version = crate::VERSION, "the agent starts");
     while !*stop.borrow() {
         let socket = tokio::select! {
@@ -72,33 +92,61 @@ pub async fn run(options: RunOptions) {
             socket = tunnel::connect(&config) => socket,
         };
         let before = backoff.clone();
+        let mut asked_to_wait = Duration::ZERO;
         let end = match socket {
-            Err(error) => End::Lost(format!("{error:#}")),
+            Err(error) => {
+                asked_to_wait =
+                    error.downcast_ref::<Busy>().map_or(Duration::ZERO, |busy| busy.wait);
+                End::Lost(format!("{error:#}"))
+            }
             Ok(socket) => {
+                let who = match &credential {
+                    Some(credential) => Ok(credential.clone()),
+                    None => Credential::load(&config),
+                };
                 if let Some(digest) = own_sha256.take() {
                     known_sha256 = digest.await.ok().flatten();
                 }
-                let register = register(&config, &driver, mode, known_sha256);
+                let meta = meta(&driver, &policy, mode, known_sha256);
                 let mut on_accepted = || {
                     backoff.reset();
                     state.connected();
                     driver.on_accepted();
                 };
-                let session = Session {
-                    socket,
-                    register,
-                    dispatcher: Arc::clone(&dispatcher),
-                    outbox: outbox.clone(),
-                    stop: stop.clone(),
-                    on_accepted: &mut on_accepted,
-                };
-                session.run().await
+                match who {
+                    Err(error) => End::NoKey(crate::words(&error)),
+                    Ok(who) => {
+                        credential = Some(who.clone());
+                        let session = Session {
+                            socket,
+                            agent_id: config.agent_id.clone(),
+                            credential: who,
+                            meta,
+                            dispatcher: Arc::clone(&dispatcher),
+                            outbox: outbox.clone(),
+                            stop: stop.clone(),
+                            on_accepted: &mut on_accepted,
+                        };
+                        session.run().await
+                    }
+                }
             }
         };
         match end {
             End::Stopped => break,
             End::Unauthorized(reason) => {
-                tracing::error!("{reason}; check agent_id and token with the server's operator");
+                tracing::error!("{reason}; ask the server's operator");
+                state.lost(reason);
+                backoff.longest();
+            }
+            End::Impostor(reason) => {
+                tracing::error!("{reason}");
+                telemetry.server_refused(&reason);
+                state.lost(reason);
+                backoff.longest();
+            }
+            End::NoKey(reason) => {
+                tracing::error!("not connected: {reason}");
                 state.lost(reason);
                 backoff.longest();
             }
@@ -121,7 +169,8 @@ pub async fn run(options: RunOptions) {
                 state.lost(reason);
             }
         }
-        let wait = backoff.next(fastrand::f64());
+        // Everybody who was asked to wait is not back at the same moment.
+        let wait = backoff.next(fastrand::f64()).max(asked_to_wait.mul_f64(1.0 + fastrand::f64()));
         tracing::debug!(wait_ms = wait.as_millis(), "the next attempt comes");
         tokio::select! {
             biased;
@@ -130,41 +179,38 @@ pub async fn run(options: RunOptions) {
         }
     }
     pushes.abort();
+    if let Some(looks) = looks {
+        looks.abort();
+    }
     state.lost("the agent was stopped".to_owned());
     tracing::info!("the agent stops");
 }
 
-fn register(
-    config: &Config,
-    driver: &Driver,
-    mode: Mode,
-    sha256: Option<Sha256Digest>,
-) -> Register {
-    Register {
-        agent_id: config.agent_id.clone(),
-        token: config.token.clone(),
-        meta: Meta {
-            hostname: platform::hostname(),
-            os: platform::OS,
-            version: crate::VERSION.to_owned(),
-            protocol: Some(PROTOCOL.to_owned()),
-            arch: Some(platform::native_arch()),
-            sha256,
-            service: Some(mode == Mode::Service),
-            update: driver.report(),
-        },
+fn meta(driver: &Driver, policy: &Policy, mode: Mode, sha256: Option<Sha256Digest>) -> Meta {
+    Meta {
+        hostname: platform::hostname(),
+        os: platform::OS,
+        version: crate::VERSION.to_owned(),
+        protocol: Some(PROTOCOL.to_owned()),
+        arch: Some(platform::native_arch()),
+        sha256,
+        service: Some(mode == Mode::Service),
+        update: driver.report(),
+        paused: policy.pause(Timestamp::now()),
     }
 }
 
-/// Pushes telemetry right after each acceptance and then every interval.
+/// Pushes telemetry right after each acceptance, then every interval, and when somebody paused or resumed this PC.
 async fn push_telemetry(
     collectors: Telemetry,
+    policy: Policy,
     config: Config,
     outbox: Outbox,
     mut accepted: watch::Receiver<bool>,
 ) {
     let every = Duration::from_secs(config.telemetry_interval_secs);
     while accepted.wait_for(|accepted| *accepted).await.is_ok() {
+        let told = policy.pause(Timestamp::now());
         let snapshot = telemetry::fitted(collectors.collect(TelemetryArgs::default()).await);
         outbox.push(AgentFrame::Telemetry(TelemetryFrame {
             agent_id: config.agent_id.clone(),
@@ -173,6 +219,23 @@ async fn push_telemetry(
         }));
         tokio::select! {
             () = sleep(every) => {}
+            () = policy.differs_from(told) => {}
+            lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
+        }
+    }
+}
+
+/// Asks the server what is signed while there is a session, so that a freeze is noticed and told before somebody wants an
+/// update. Each look has a thread of its own, as it writes to the disk.
+async fn look_at_what_is_signed(trust: Trust, mut accepted: watch::Receiver<bool>) {
+    while accepted.wait_for(|accepted| *accepted).await.is_ok() {
+        let (trust, runtime) = (trust.clone(), tokio::runtime::Handle::current());
+        let look = move || runtime.block_on(trust.look_again(Timestamp::now()));
+        if tokio::task::spawn_blocking(look).await.is_err() {
+            tracing::error!("looking at what is signed ended unexpectedly");
+        }
+        tokio::select! {
+            () = sleep(LOOK) => {}
             lost = accepted.wait_for(|accepted| !*accepted) => if lost.is_err() { return },
         }
     }

@@ -75,7 +75,7 @@ fn damaged(error: impl std::fmt::Display) -> ImageError {
 }
 
 /// The beginning of a foreign text, fit for a terminal and a log.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut escaped = text.escape_debug();
     let mut shown: String = escaped.by_ref().take(MAX_SHOWN_CHARS).collect();
     if escaped.next().is_some() {

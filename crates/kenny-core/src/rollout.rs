@@ -64,6 +64,8 @@ pub struct Facts {
     pub release_available: bool,
     /// The wanted version is held for this agent.
     pub held: bool,
+    /// Somebody at the PC paused the agent.
+    pub paused: bool,
     /// The agent works on something that is not the intent.
     pub busy: bool,
     /// The open update that stands for the intent, where there is one.
@@ -203,6 +205,10 @@ fn judge(state: UpdateState, kind: FailureKind, ended_at: Timestamp) -> Last {
         | FailureKind::Disk
         | FailureKind::Preflight
         | FailureKind::NoPrevious
+        | FailureKind::Untrusted
+        | FailureKind::Expired
+        | FailureKind::BelowFloor
+        | FailureKind::NotApplicable
         | FailureKind::Updater
         | FailureKind::Stop
         | FailureKind::Swap
@@ -286,6 +292,8 @@ pub enum Why {
     Offline,
     /// The agent's version is not known.
     VersionUnknown,
+    /// Somebody at the PC paused the agent: what is wanted waits, and no attempt is used up.
+    Paused,
     /// No release of that version is there for the agent's platform.
     NoRelease,
     /// The agent works on it, or on something else.
@@ -324,6 +332,9 @@ pub fn decide(intent: Option<&Intent>, facts: &Facts, pace: &Pace, now: Timestam
     }
     if !facts.release_available {
         return Decision::Nothing(Why::NoRelease);
+    }
+    if facts.paused {
+        return Decision::Nothing(Why::Paused);
     }
     match (facts.attempt, due) {
         (Some(attempt), _) if attempt.sent >= MAX_SENDS => Decision::GiveUp,

@@ -16,6 +16,7 @@ fn running(version: &str) -> Facts {
         version: Some(version.parse().unwrap()),
         release_available: true,
         held: false,
+        paused: false,
         busy: false,
         attempt: None,
         standing: Standing::default(),
@@ -106,6 +107,10 @@ fn failures_that_say_nothing_about_the_version_do_not_use_up_the_budget() {
         FailureKind::Disk,
         FailureKind::Download,
         FailureKind::UrlRefused,
+        FailureKind::Untrusted,
+        FailureKind::Expired,
+        FailureKind::BelowFloor,
+        FailureKind::NotApplicable,
         FailureKind::Updater,
         FailureKind::Stop,
         FailureKind::Swap,
@@ -198,4 +203,19 @@ fn silence_is_measured_from_the_last_word_and_judged_by_the_phase() {
     let quick = Pace { first_backoff: Duration::from_millis(10), deadline_percent: 1 };
     assert!(quick.is_overdue(Some(Phase::Downloading), at(0), at(1)));
     assert_eq!(quick.backoff(9), Duration::from_millis(720));
+}
+
+#[test]
+fn a_pause_at_the_pc_holds_back_what_would_be_sent_and_nothing_else() {
+    let pace = Pace::default();
+    let intent = Intent { version: "1.1.0".parse().unwrap(), allow_downgrade: false };
+    let ask = |facts: &Facts| decide(Some(&intent), facts, &pace, Timestamp::UNIX_EPOCH);
+    let paused = |facts: Facts| Facts { paused: true, ..facts };
+    assert_eq!(ask(&running("1.0.0")), Decision::Begin);
+    assert_eq!(ask(&paused(running("1.0.0"))), Decision::Nothing(Why::Paused));
+    assert_eq!(ask(&open(0, false)), Decision::Send);
+    assert_eq!(ask(&paused(open(0, false))), Decision::Nothing(Why::Paused));
+    assert_eq!(ask(&paused(open(1, true))), Decision::Nothing(Why::InHand), "it goes on");
+    assert_eq!(ask(&paused(running("1.1.0"))), Decision::Nothing(Why::Reached));
+    assert_eq!(ask(&paused(open(MAX_SENDS, false))), Decision::Nothing(Why::Paused));
 }

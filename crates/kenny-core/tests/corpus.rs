@@ -4,6 +4,8 @@
 
 #[path = "../../../fuzz/checks/image.rs"]
 mod image;
+#[path = "../../../fuzz/checks/invitation.rs"]
+mod invitation;
 #[path = "../../../fuzz/checks/journal.rs"]
 mod journal;
 
@@ -38,6 +40,12 @@ fn executables_are_read_wherever_they_lie_and_refused_in_few_words() {
 }
 
 #[test]
+fn invitations_come_out_as_they_were_put_in() {
+    let (carrying, others) = run("invitation", invitation::check);
+    assert!(carrying >= 2 && others >= 2, "{carrying} carry one, {others} do not");
+}
+
+#[test]
 fn journals_are_written_and_read_again() {
     let (journals, damaged) = run("journal", journal::check);
     assert!(journals >= 5 && damaged >= 2, "{journals} journals, {damaged} damaged");
@@ -45,7 +53,7 @@ fn journals_are_written_and_read_again() {
 
 #[test]
 fn the_corpora_stay_small() {
-    let bytes: u64 = ["frames", "image", "journal"]
+    let bytes: u64 = ["frames", "image", "invitation", "journal"]
         .into_iter()
         .flat_map(corpus)
         .map(|path| path.metadata().unwrap().len())

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::frames::{Snapshot, ToolError};
+use crate::policy::Pause;
 use crate::update::{Failure, Phase, PhaseAt};
-use crate::{AgentId, Arch, Os, Sha256Digest, UpdateId};
+use crate::{AgentId, Arch, Invitation, Os, PublicKey, Sha256Digest, UpdateId};
 
 /// An error, as RFC 9457 (`application/problem+json`) has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,13 @@ pub struct Agent {
     pub id: AgentId,
     /// True while it has a connection.
     pub online: bool,
+    /// How it proves who it is.
+    #[serde(default)]
+    pub identity: AgentIdentity,
+    /// The key that it enrolled with.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub public_key: Option<PublicKey>,
     /// When the operator made it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
@@ -75,6 +83,23 @@ pub struct Agent {
     /// When the server tries by itself again, after an update that did not work out.
     #[serde(default)]
     pub next_attempt: Option<NextAttempt>,
+    /// Somebody at the PC paused it: it refuses what changes something, updates too, and those wait.
+    #[serde(default)]
+    pub paused: Option<Pause>,
+}
+
+/// How an agent proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AgentIdentity {
+    /// Not at all yet: no PC has enrolled for it.
+    #[default]
+    None,
+    /// By the token of 0.2.
+    Legacy,
+    /// By a key that never leaves the PC.
+    Key,
 }
 
 /// A version that is not sent to an agent until the operator clears the hold (`DELETE /agents/{id}/hold`).
@@ -140,6 +165,9 @@ pub struct NewAgent {
     /// The id that the agent will register with.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: AgentId,
+    /// Make it one that authenticates by a token, as agents of 0.2 do. It must be true: all others are invited.
+    #[serde(default)]
+    pub legacy: bool,
 }
 
 /// What `POST /agents` answers. The token is shown this once; the server keeps its hash.
@@ -153,6 +181,72 @@ pub struct AgentCreated {
     pub token: String,
     /// The tunnel's address, for `--server`.
     pub server: String,
+}
+
+/// `POST /agents/{id}/invite`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewInvitation {
+    /// For how long the code is good, in seconds: 60 to 2592000 (30 days), a day when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u64>,
+}
+
+/// What `POST /agents/{id}/invite` answers. The code is shown this once; the server keeps its hash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AgentInvited {
+    /// What the PC needs.
+    pub invitation: Invitation,
+    /// Where a person finds it in a browser.
+    pub link: String,
+    /// True when this invitation made the agent.
+    pub new_agent: bool,
+    /// What the agent proves itself with until the new identity has enrolled.
+    pub replaces: AgentIdentity,
+    /// What an operator pastes at the PC, into PowerShell as administrator; absent where there is nothing to install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub powershell: Option<String>,
+    /// Why the link offers no download, where it does not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// `GET /invitations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InvitationList {
+    /// Those that can still be redeemed, the one that ends first at the top.
+    pub invitations: Vec<OpenInvitation>,
+}
+
+/// An invitation that can still be redeemed. An agent has one at most: a new one withdraws the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OpenInvitation {
+    /// Whom it is for.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub agent_id: AgentId,
+    /// When it was made.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// Until when it is good.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub expires_at: Timestamp,
+}
+
+/// `GET /server`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ServerInfo {
+    /// Its version.
+    pub version: String,
+    /// The public half of its identity key, which agents pin.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub server_key: PublicKey,
 }
 
 /// `POST /agents/{id}/updates`: what the agent should run.
@@ -285,7 +379,7 @@ impl UpdateState {
 pub struct TimelineEntry {
     /// What happened: `requested`, `told` (by the agent, of an update that was not started here), `sent`, a phase's name,
     /// `stopped`, `started`, `online`, `redirected` (to the version that the agent kept), `unknown`, `heard` (of again),
-    /// `superseded`.
+    /// `paused` (at the PC), `superseded`.
     pub step: String,
     /// When, by the server's clock.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
@@ -320,6 +414,20 @@ pub struct Release {
     /// When it was added.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub added_at: Timestamp,
+    /// Who signed it, where it carries an Authenticode signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<ReleaseSigner>,
+}
+
+/// Who an executable says that it was signed by. It is read, not checked by the server: Windows checks signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReleaseSigner {
+    /// The common name in the certificate's subject.
+    pub common_name: String,
+    /// The SHA-256 of the certificate (DER).
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub certificate_sha256: Sha256Digest,
 }
 
 /// `POST /releases` (the body is the executable).
@@ -330,6 +438,9 @@ pub struct ReleaseAdded {
     pub release: Release,
     /// False when exactly this artifact was there already.
     pub created: bool,
+    /// What the operator should know before sending it to agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// `GET /tools`.
@@ -404,7 +515,8 @@ pub struct Event {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
-    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`.
+    /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
+    /// `trust_expiring`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]

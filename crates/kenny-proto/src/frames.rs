@@ -9,8 +9,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::policy::Pause;
 use crate::update::{Failure, Phase, UpdateReport};
-use crate::{AgentId, Arch, Os, RequestId, SessionId, Sha256Digest, UpdateId};
+use crate::{
+    AgentId, Arch, Nonce, Os, PublicKey, RequestId, SessionId, Sha256Digest, Signature, UpdateId,
+};
 
 /// What a text message turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +80,11 @@ impl CloseCode {
 pub enum AgentFrame {
     /// The first frame, within 10 s of connecting.
     Register(Box<Register>),
+    /// Proves who it is, after a `challenge` (0.3).
+    Auth {
+        /// By the key that the agent enrolled with, over the transcript of [`crate::transcript::Purpose::TunnelAgent`].
+        signature: Signature,
+    },
     /// The answer to one request.
     Response(Response),
     /// A push of facts.
@@ -93,6 +101,8 @@ pub enum AgentFrame {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
+    /// The server proves who it is and asks the same of the agent (0.3; only to agents that enrolled with a key).
+    Challenge(Challenge),
     /// The agent was accepted (0.3; only to agents that announced it).
     Welcome(Welcome),
     /// Carry out a tool.
@@ -111,9 +121,17 @@ pub enum ServerFrame {
 impl AgentFrame {
     /// Reads one text message.
     pub fn parse(text: &str) -> Result<Parsed<Self>, FrameError> {
+        #[derive(Deserialize)]
+        struct Auth {
+            signature: Signature,
+        }
         let kind = kind_of(text)?;
         Ok(Parsed::Frame(match kind.as_str() {
             "register" => Self::Register(fields(text, kind)?),
+            "auth" => {
+                let Auth { signature } = fields(text, kind)?;
+                Self::Auth { signature }
+            }
             "response" => Self::Response(fields(text, kind)?),
             "telemetry" => Self::Telemetry(fields(text, kind)?),
             "update_status" => Self::UpdateStatus(fields(text, kind)?),
@@ -138,6 +156,7 @@ impl ServerFrame {
         }
         let kind = kind_of(text)?;
         Ok(Parsed::Frame(match kind.as_str() {
+            "challenge" => Self::Challenge(fields(text, kind)?),
             "welcome" => Self::Welcome(fields(text, kind)?),
             "request" => Self::Request(fields(text, kind)?),
             "cancel" => {
@@ -190,8 +209,12 @@ fn fields<F: DeserializeOwned>(text: &str, kind: String) -> Result<F, FrameError
 pub struct Register {
     /// The agent's name.
     pub agent_id: AgentId,
-    /// Its secret.
-    pub token: String,
+    /// Its secret: of an agent that the operator made as `legacy`, and of 0.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Its nonce, of an agent that enrolled with a key (0.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<Nonce>,
     /// Facts about the PC and the executable.
     pub meta: Meta,
 }
@@ -200,7 +223,8 @@ impl std::fmt::Debug for Register {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Register")
             .field("agent_id", &self.agent_id)
-            .field("token", &"(not printed)")
+            .field("token", &self.token.as_ref().map(|_| "(not printed)"))
+            .field("nonce", &self.nonce)
             .field("meta", &self.meta)
             .finish()
     }
@@ -230,6 +254,9 @@ pub struct Meta {
     /// The last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateReport>,
+    /// Somebody at the PC paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
 }
 
 impl Meta {
@@ -240,6 +267,17 @@ impl Meta {
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         version >= (0, 3)
     }
+}
+
+/// The server proves who it is. The agent goes on only with the key that it pinned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The server's nonce.
+    pub server_nonce: Nonce,
+    /// The server's key, for the words of an agent that pinned another.
+    pub server_key: PublicKey,
+    /// By `server_key`, over the transcript of [`crate::transcript::Purpose::TunnelServer`].
+    pub server_signature: Signature,
 }
 
 /// Tells the agent that it was accepted.
@@ -345,6 +383,10 @@ pub enum ErrorCode {
     Unsupported,
     /// An argument is missing or wrong; the message names it.
     BadArgs,
+    /// This PC's own policy never allows the tool (0.3; a 0.2 server gets `unsupported`).
+    Refused,
+    /// Somebody at the PC paused it, and the tool changes something (0.3; a 0.2 server gets `unsupported`).
+    Paused,
     /// A defect, or a code that a newer peer names.
     #[serde(other)]
     Internal,
@@ -359,6 +401,8 @@ impl ErrorCode {
             Self::ExecFailed => "exec_failed",
             Self::Unsupported => "unsupported",
             Self::BadArgs => "bad_args",
+            Self::Refused => "refused",
+            Self::Paused => "paused",
             Self::Internal => "internal",
         }
     }

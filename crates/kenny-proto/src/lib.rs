@@ -3,16 +3,27 @@
 //!
 //! This crate does no IO and takes no decisions; both ends and the command line share it.
 
+pub mod accounts;
 pub mod api;
+pub mod audit;
 mod digest;
+pub mod enrolment;
 pub mod frames;
 mod ids;
+pub mod invitation;
+mod keys;
+pub mod policy;
 pub mod tools;
+pub mod transcript;
+pub mod trust;
 pub mod update;
 
+pub use accounts::{AccountName, AccountNameError, Role, Secret};
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
 pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};
+pub use invitation::{Invitation, InvitationCode};
+pub use keys::{BytesError, Nonce, PublicKey, Signature};
 pub use update::{FailureKind, Phase, PhaseAt, UpdateReport};
 
 /// The protocol version that this code announces in `register.meta.protocol`.

@@ -101,6 +101,16 @@ pub enum FailureKind {
     Quarantined,
     /// There is no kept version to go back to.
     NoPrevious,
+    /// No signed release that the pinned root vouches for names these bytes for this PC, or what was signed cannot be
+    /// verified.
+    Untrusted,
+    /// What was signed has expired: somebody holds newer signatures back, the server no longer renews them, or the PC's
+    /// clock is wrong.
+    Expired,
+    /// The version is lower than one that this PC ran already, and was not signed as a version to go back to.
+    BelowFloor,
+    /// The release was signed for agents of other versions than the one that runs.
+    NotApplicable,
     /// The updater could not be started.
     Updater,
     /// The old service could not be stopped.
@@ -136,6 +146,10 @@ impl FailureKind {
             Self::Preflight => "preflight",
             Self::Quarantined => "quarantined",
             Self::NoPrevious => "no_previous",
+            Self::Untrusted => "untrusted",
+            Self::Expired => "expired",
+            Self::BelowFloor => "below_floor",
+            Self::NotApplicable => "not_applicable",
             Self::Updater => "updater",
             Self::Stop => "stop",
             Self::Swap => "swap",
@@ -164,6 +178,11 @@ impl FailureKind {
             | Self::Disk
             | Self::Quarantined
             | Self::NoPrevious
+            // Signatures, clocks and the way to a version say nothing about how it works.
+            | Self::Untrusted
+            | Self::Expired
+            | Self::BelowFloor
+            | Self::NotApplicable
             | Self::Updater
             | Self::Stop
             | Self::Swap

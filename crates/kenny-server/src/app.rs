@@ -1,22 +1,32 @@
 //! What every part of a running server shares.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::extract::ConnectInfo;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use axum::http::{Extensions, HeaderMap};
+use kenny_core::identity::IdentityKey;
 use kenny_core::rollout::Pace;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::auth::TokenHash;
+use crate::accounts::Accounts;
+use crate::audit::Audit;
+use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::Fleet;
+use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::store::Store;
+use crate::trust::Trust;
+use crate::tunnel::ProbeNonces;
+use crate::web::pending::PendingLogins;
 
 /// What every part of a running server shares.
 pub struct App {
@@ -30,18 +40,42 @@ pub struct App {
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
-    /// What the operator authenticates with.
-    pub operator_token: TokenHash,
+    /// Who may act.
+    pub accounts: Arc<Accounts>,
+    /// What the server proves itself with to agents.
+    pub identity: IdentityKey,
+    /// The nonces of the probe.
+    pub probe_nonces: ProbeNonces,
+    /// What bounds those who want to enrol.
+    pub door: Door,
+    /// Certificates in PEM that invited PCs trust besides their system's.
+    pub agent_ca: Option<String>,
     /// The database.
     pub store: Store,
     /// Every agent.
     pub fleet: Fleet,
     /// Every release.
     pub releases: Releases,
+    /// By whose keys they are authorised.
+    pub trust: Trust,
+    /// Reads and makes the ids of programs.
+    pub clients: Seal,
+    /// Logins between password and code.
+    pub pending_logins: PendingLogins,
     /// What happens.
     pub events: Events,
+    /// Every socket comes by it.
+    pub doorkeeper: Arc<Doorkeeper>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// What is counted of those who have not proved who they are.
+    pub bounds: Bounds,
+    /// Who did what.
+    pub audit: Audit,
+    /// When the database last answered whoever asked for its health.
+    pub ready: tokio::sync::Mutex<Option<std::time::Instant>>,
     /// Numbers.
-    pub metrics: std::sync::Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     /// The server goes down: long answers (event streams) end now.
     pub stopping: CancellationToken,
     /// Agents are sent away: those that register now, too.
@@ -66,6 +100,17 @@ impl App {
             Some(authority) => format!("{}://{authority}", self.scheme()),
             None => self.own_url(),
         }
+    }
+
+    /// The address that a request came from.
+    pub fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        Some(address::client(peer.ip(), headers, &self.trusted_proxies))
+    }
+
+    /// People reach it by HTTPS, its own or that of a proxy in front: cookies never go without.
+    pub fn is_secure(&self) -> bool {
+        self.public_url.as_ref().map_or(self.tls, |url| url.scheme() == "https")
     }
 
     /// The server's address as it is on this machine.

@@ -58,7 +58,8 @@ pub fn new_agent_token() -> String {
     new_token(AGENT_PREFIX)
 }
 
-fn new_token(prefix: &str) -> String {
+/// A new secret behind this prefix.
+pub fn new_token(prefix: &str) -> String {
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random_bytes()))
 }
 

@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kenny_core::rollout::Pace;
+use kenny_proto::AccountName;
+use kenny_proto::audit::AuditAnchor;
 use url::Url;
+
+use crate::limits::Limits;
+use crate::trust::Lifetimes;
 
 /// The command line of `kenny-server`.
 #[derive(Debug, Parser)]
@@ -30,12 +35,40 @@ pub struct Cli {
 }
 
 /// Subcommands; without one the server runs.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Makes a new operator token and prints it; the old one is worth nothing from then on.
+    /// Makes a new token of the account `owner` and prints it; its old ones are worth nothing from then on. The server must
+    /// not run.
     ResetToken,
+    /// Helps an account whose password or second factor is lost. The server must not run.
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Prints the OpenAPI document of the REST API.
     Openapi,
+    /// Looks at the audit log in the data folder, whether the server runs or not.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// About the audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Finds out whether a row was changed, is missing, stands elsewhere or was cut off; prints where the log ends.
+    Verify {
+        /// A place that the log had once, as this command or `kenny audit verify` printed it; may be given again.
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        anchor: Vec<AuditAnchor>,
+    },
+}
+
+/// About one account.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AccountCommand {
+    /// Gives it a random password and prints it; its second factor, tokens and sessions are gone, and it is enabled.
+    Reset {
+        /// The account's name
+        name: AccountName,
+    },
 }
 
 /// Flags of the server itself.
@@ -56,6 +89,19 @@ pub struct Options {
     /// How agents and operators reach the server, such as https://kenny.example.org; needed behind a proxy.
     #[arg(long, env = "KENNY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<Url>,
+    /// A proxy in front of the server whose X-Forwarded-For is believed; may be given again. Nobody else's is.
+    #[arg(long, env = "KENNY_TRUSTED_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxy: Vec<IpAddr>,
+    /// Certificates (PEM) that invited PCs shall trust besides their system's, where the server's is of an own authority.
+    #[arg(long, env = "KENNY_AGENT_CA", value_name = "FILE")]
+    pub agent_ca: Option<PathBuf>,
+    /// Days for which a signed snapshot of the releases holds; it is renewed at half of that.
+    #[arg(long, env = "KENNY_SNAPSHOT_DAYS", value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub snapshot_days: u32,
+    /// Hours for which a signed timestamp holds, and so the longest that a newer release can be hidden from agents;
+    /// it is renewed after a quarter of that.
+    #[arg(long, env = "KENNY_TIMESTAMP_HOURS", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub timestamp_hours: u32,
     /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
     #[arg(long, value_name = "MS", hide = true)]
     pub retry_backoff_ms: Option<u64>,
@@ -92,10 +138,18 @@ pub struct Config {
     pub insecure_http: bool,
     /// How others reach the server.
     pub public_url: Option<Url>,
+    /// Certificates that invited PCs trust besides their system's.
+    pub agent_ca: Option<PathBuf>,
     /// Time between heartbeats; three without a frame mean offline.
     pub heartbeat: Duration,
     /// How long updates may take, and how long they rest after a failure.
     pub pace: Pace,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Bounds for whoever has not proved who it is.
+    pub limits: Limits,
+    /// For how long the server's own signatures hold.
+    pub lifetimes: Lifetimes,
 }
 
 /// PEM files for HTTPS.
@@ -132,8 +186,12 @@ impl Config {
             tls: None,
             insecure_http: false,
             public_url: None,
+            agent_ca: None,
             heartbeat: Duration::from_secs(u64::from(kenny_proto::HEARTBEAT_S)),
             pace: Pace::default(),
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+            lifetimes: Lifetimes::default(),
         }
     }
 
@@ -146,12 +204,20 @@ impl Config {
                 .map_or(usual.first_backoff, Duration::from_millis),
             deadline_percent: options.silence_percent.unwrap_or(usual.deadline_percent),
         };
+        let hours = |hours: u32| Duration::from_hours(u64::from(hours));
+        let lifetimes = Lifetimes {
+            snapshot: hours(options.snapshot_days * 24),
+            timestamp: hours(options.timestamp_hours),
+        };
         Self {
             pace,
+            lifetimes,
             listen: options.listen,
             tls: options.tls_cert.zip(options.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             insecure_http: options.insecure_http,
             public_url: options.public_url,
+            trusted_proxies: options.trusted_proxy.iter().map(IpAddr::to_canonical).collect(),
+            agent_ca: options.agent_ca,
             ..Self::new(data_dir)
         }
     }

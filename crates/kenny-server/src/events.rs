@@ -25,6 +25,14 @@ pub mod kind {
     pub const AGENT_CREATED: &str = "agent_created";
     /// The operator removed an agent.
     pub const AGENT_REMOVED: &str = "agent_removed";
+    /// The operator invited a PC to be an agent.
+    pub const AGENT_INVITED: &str = "agent_invited";
+    /// The operator withdrew an invitation.
+    pub const INVITATION_WITHDRAWN: &str = "invitation_withdrawn";
+    /// A PC enrolled: its key is the agent's from now on.
+    pub const AGENT_ENROLLED: &str = "agent_enrolled";
+    /// A PC that wanted to enrol was turned away.
+    pub const ENROLMENT_REJECTED: &str = "enrolment_rejected";
     /// An agent was turned away.
     pub const AGENT_REJECTED: &str = "agent_rejected";
     /// An artifact was added.
@@ -39,6 +47,10 @@ pub mod kind {
     pub const AGENT_HELD: &str = "agent_held";
     /// The operator cleared a hold.
     pub const HOLD_CLEARED: &str = "hold_cleared";
+    /// Signed metadata was published.
+    pub const TRUST_CHANGED: &str = "trust_changed";
+    /// The end of signed metadata comes near, or is there.
+    pub const TRUST_EXPIRING: &str = "trust_expiring";
     /// The listener missed events: it should read everything anew. Never kept.
     pub const RESYNC: &str = "resync";
 }

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kenny_core::rollout::{Intent, Next, Pace, Standing, Tally};
-use kenny_proto::api::{Agent, Hold, NextAttempt, TelemetryView, Update, UpdateState};
+use kenny_proto::api::{
+    Agent, AgentIdentity, Hold, NextAttempt, TelemetryView, Update, UpdateState,
+};
 use kenny_proto::frames::Meta;
-use kenny_proto::{AgentId, Arch, Os, Sha256Digest, UpdateReport};
+use kenny_proto::policy::Pause;
+use kenny_proto::{AgentId, Arch, Os, PublicKey, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -48,6 +51,9 @@ pub struct AgentFacts {
     pub service: Option<bool>,
     /// Digest of its executable.
     pub sha256: Option<Sha256Digest>,
+    /// Somebody at the PC paused it.
+    #[serde(default)]
+    pub paused: Option<Pause>,
 }
 
 impl From<&Meta> for AgentFacts {
@@ -60,6 +66,37 @@ impl From<&Meta> for AgentFacts {
             protocol: meta.protocol.clone(),
             service: meta.service,
             sha256: meta.sha256,
+            paused: meta.paused.clone(),
+        }
+    }
+}
+
+/// What an agent proves itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// Nothing: no PC has enrolled for it yet.
+    None,
+    /// The token of 0.2, as the operator made it.
+    Token(TokenHash),
+    /// The key that its PC enrolled.
+    Key(PublicKey),
+}
+
+impl Identity {
+    /// How the operator sees it.
+    pub const fn kind(&self) -> AgentIdentity {
+        match self {
+            Self::None => AgentIdentity::None,
+            Self::Token(_) => AgentIdentity::Legacy,
+            Self::Key(_) => AgentIdentity::Key,
+        }
+    }
+
+    /// The key, where it has one.
+    pub const fn key(&self) -> Option<PublicKey> {
+        match self {
+            Self::Key(key) => Some(*key),
+            Self::None | Self::Token(_) => None,
         }
     }
 }
@@ -113,8 +150,8 @@ pub struct AgentEntry {
 /// What is known of one agent. Held for moments only, never across an await.
 #[derive(Debug)]
 pub struct AgentState {
-    /// What it authenticates with.
-    pub token_hash: TokenHash,
+    /// What it proves itself with.
+    pub identity: Identity,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last heard of, before the current connection.
@@ -149,7 +186,7 @@ impl AgentEntry {
             intent: tokio::sync::Mutex::new(()),
             marked: AtomicBool::new(false),
             state: Mutex::new(AgentState {
-                token_hash: row.token_hash,
+                identity: row.identity,
                 created_at: row.created_at,
                 last_seen_at: row.last_seen_at,
                 facts: row.facts.map(Box::new),
@@ -184,6 +221,8 @@ impl AgentEntry {
         Agent {
             id: self.id.clone(),
             online: session.is_some(),
+            identity: state.identity.kind(),
+            public_key: state.identity.key(),
             created_at: state.created_at,
             last_seen_at: session.map(Session::last_frame_at).or(state.last_seen_at),
             connected_at: session.map(|session| session.connected_at),
@@ -202,6 +241,7 @@ impl AgentEntry {
                 .map(|record| Update { log: Vec::new(), ..record.update.clone() }),
             hold: state.hold().cloned(),
             next_attempt: state.next_attempt(pace, now),
+            paused: state.paused(now).cloned(),
         }
     }
 }
@@ -210,6 +250,11 @@ impl AgentState {
     /// The version that it registered with; empty before its first connection.
     pub fn running(&self) -> &str {
         self.facts.as_ref().map_or("", |facts| &facts.version)
+    }
+
+    /// The pause at the PC, where one holds.
+    pub fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.facts.as_ref()?.paused.as_ref().filter(|pause| pause.holds(now))
     }
 
     /// The hold of this version, where it is held.

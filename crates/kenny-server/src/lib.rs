@@ -3,15 +3,22 @@
 //! The way of one update through it: `api` or `mcp`, `ops`, intent in `store`, `rollout`, `tunnel`, the agent, and
 //! back in with `register` through `tunnel` to the same `rollout`.
 
+mod accounts;
 pub mod api;
 mod app;
+mod audit;
 mod auth;
 pub mod config;
+mod enrolment;
 mod events;
 mod fleet;
 mod http;
+mod identity;
+mod invite;
+mod limits;
 mod mcp;
 mod metrics;
+mod oauth;
 mod ops;
 mod releases;
 mod rollout;
@@ -23,7 +30,11 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod trust;
 mod tunnel;
+mod web;
 
+pub use audit::verify_offline as verify_audit;
 pub use config::{Config, TlsFiles};
-pub use server::{Server, reset_operator_token};
+pub use limits::Limits;
+pub use server::{Server, reset_account, reset_operator_token};

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use kenny_server::config::{Cli, Command, LogFormat};
+use kenny_server::config::{AccountCommand, AuditCommand, Cli, Command, LogFormat};
 use kenny_server::signals::Signals;
 use kenny_server::{Config, Server};
 use tracing_subscriber::EnvFilter;
@@ -22,8 +22,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    if let Some(Command::Openapi) = cli.command {
-        return say(&kenny_server::api::openapi_json());
+    match &cli.command {
+        Some(Command::Openapi) => return say(&kenny_server::api::openapi_json()),
+        Some(Command::Audit(AuditCommand::Verify { anchor })) => {
+            let end = kenny_server::verify_audit(&cli.data_dir, anchor.clone())?;
+            return say(&format!(
+                "The audit log is whole: {} rows. Keep this elsewhere, and give it as --anchor next time:\n{end}\n",
+                end.sequence
+            ));
+        }
+        Some(Command::ResetToken | Command::Account(_)) | None => {}
     }
     start_logs(cli.options.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -31,9 +39,20 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Some(Command::ResetToken) => {
                 let token = kenny_server::reset_operator_token(&cli.data_dir).await?;
-                say(&format!("\n  New operator token (shown this once, the old one is void):\n\n    {token}\n\n"))
+                say(&format!(
+                    "\n  New token of the account `owner` (shown this once, its old ones are void):\n\n    {token}\n\n"
+                ))
             }
-            Some(Command::Openapi) | None => serve(Config::from_cli(cli.data_dir, cli.options)).await,
+            Some(Command::Account(AccountCommand::Reset { name })) => {
+                let password = kenny_server::reset_account(&cli.data_dir, &name).await?;
+                say(&format!(
+                    "\n  New password of {name} (shown this once; second factor, tokens and sessions are gone):\n\n    \
+                     {password}\n\n  Log in with `kenny login URL --account {name}`, then `kenny account password`.\n\n"
+                ))
+            }
+            Some(Command::Openapi | Command::Audit(_)) | None => {
+                serve(Config::from_cli(cli.data_dir, cli.options)).await
+            }
         }
     })
 }
@@ -45,7 +64,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         format!("kenny-server {} listens on {}\n", env!("CARGO_PKG_VERSION"), server.url());
     if let Some(token) = &server.operator_token {
         lines = format!(
-            "{lines}\n  Operator token (shown this once, only its hash is kept):\n\n    {token}\n\n  \
+            "{lines}\n  Token of the account `owner` (shown this once, only its hash is kept):\n\n    {token}\n\n  \
+             `kenny login URL` takes it, and `kenny account password` gives the account a password.\n  \
              Lost it? Stop the server and run `kenny-server reset-token`.\n\n"
         );
     }

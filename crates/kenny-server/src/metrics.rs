@@ -38,6 +38,8 @@ pub struct Metrics {
     pub agents_held: Gauge,
     /// Open updates of agents that have been silent for too long; counted when somebody looks.
     pub updates_unknown: Gauge,
+    /// When the signed metadata of each role ends, in seconds of Unix time; set when somebody looks.
+    pub trust_expires: Family<RoleLabel, Gauge>,
     /// Bytes of artifacts that were served.
     pub artifact_bytes: Counter,
     /// Database operations that failed.
@@ -83,6 +85,13 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// A role of signed metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RoleLabel {
+    /// `root`, `targets`, `snapshot` or `timestamp`.
+    pub role: String,
+}
+
 fn call_histogram() -> Histogram {
     // 1 ms to 65 s: a loopback call takes one, the default timeout is 60 s.
     Histogram::new(exponential_buckets(0.001, 2.0, 17))
@@ -105,6 +114,7 @@ impl Default for Metrics {
             update_retries: Counter::default(),
             agents_held: Gauge::default(),
             updates_unknown: Gauge::default(),
+            trust_expires: Family::default(),
             artifact_bytes: Counter::default(),
             database_errors: Counter::default(),
             events_dropped: Counter::default(),
@@ -152,6 +162,11 @@ impl Default for Metrics {
             "updates_unknown",
             "Open updates of agents that have been silent for too long",
             metrics.updates_unknown.clone(),
+        );
+        registry.register(
+            "trust_expires_unix",
+            "When the signed metadata of a role ends, in seconds of Unix time",
+            metrics.trust_expires.clone(),
         );
         registry.register(
             "artifact_bytes",

@@ -1,6 +1,7 @@
 //! Putting a server together, serving, and going down in order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,26 +10,35 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
-use kenny_proto::Sha256Digest;
+use kenny_proto::audit::AuditOutcome;
+use kenny_proto::{AccountName, Sha256Digest};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::{self, Accounts, Directory};
 use crate::app::App;
-use crate::auth::{self, TokenHash};
+use crate::audit::{self, Audit, Entry, Subject, Who};
+use crate::auth;
 use crate::config::Config;
+use crate::enrolment::Door;
 use crate::events::Events;
 use crate::fleet::{self, Fleet};
+use crate::limits::{self, Bounds, Doorkeeper, Limits};
 use crate::metrics::Metrics;
+use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, rows, update_rows};
-use crate::{http, rollout, tls, tunnel};
+use crate::store::{DataDir, Store, account_rows, rows, trust_rows, update_rows};
+use crate::trust::Trust;
+use crate::tunnel::ProbeNonces;
+use crate::web::pending::PendingLogins;
+use crate::{http, identity, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long a client may take for the head of a request.
-const HEADER_TIME: Duration = Duration::from_secs(30);
+/// The most that a request's head may have: browsers send some 2 KiB, and a token 100 bytes.
+const HEAD_BYTES: usize = 64 * 1024;
 /// A server that holds its data folder and listens, and has yet to serve.
 pub struct Server {
     /// Where it listens.
@@ -38,6 +48,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     /// Held until the server is gone.
     data_dir: DataDir,
 }
@@ -54,6 +65,8 @@ impl Server {
         })?;
         let files = ReleaseFiles::open(data_dir.path())
             .context("the folder of the releases cannot be opened")?;
+        let identity = identity::load_or_make(data_dir.path())?;
+        let agent_ca = config.agent_ca.as_deref().map(tls::certificates_for_agents).transpose()?;
         let kept = Kept::load(&store).await.context("the database cannot be read")?;
         let listener = TcpListener::bind(config.listen).with_context(|| {
             format!("cannot listen on {}; is another server running there?", config.listen)
@@ -65,9 +78,21 @@ impl Server {
             public_url: config.public_url,
             heartbeat: config.heartbeat,
             pace: config.pace,
-            operator_token: kept.operator_token_hash,
+            accounts: Accounts::new(store.clone(), kept.directory),
+            identity,
+            probe_nonces: ProbeNonces::new(&kept.artifact_secret.0),
+            door: Door::default(),
+            agent_ca,
             fleet: kept.fleet,
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
+            doorkeeper: Doorkeeper::new(config.limits.clone(), config.trusted_proxies.clone()),
+            ready: tokio::sync::Mutex::default(),
+            bounds: Bounds::new(&config.limits),
+            trusted_proxies: config.trusted_proxies,
+            audit: Audit::new(store.clone()),
+            trust: Trust::open(&kept.trust, config.lifetimes)?,
+            clients: Seal::new(&kept.artifact_secret.0),
+            pending_logins: PendingLogins::default(),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
             store,
             metrics,
@@ -81,6 +106,7 @@ impl Server {
             app: Arc::new(app),
             listener,
             tls,
+            limits: config.limits,
             data_dir,
         })
     }
@@ -99,14 +125,20 @@ impl Server {
     /// Serves until `shutdown` is ready, then goes down in order: no new connections, event streams end, running
     /// calls get 10 s, agents are sent away with 1001, the database is closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { app, listener, tls, data_dir, .. } = self;
-        let router = http::router(&app).into_make_service();
+        let Self { app, listener, tls, limits, data_dir, .. } = self;
+        let keeper = Arc::clone(&app.doorkeeper);
+        let router =
+            http::router(&app, &limits).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(listener).context("the listener cannot be used")?;
-        server.http_builder().http1().header_read_timeout(HEADER_TIME);
+        server
+            .http_builder()
+            .http1()
+            .header_read_timeout(limits.head_time)
+            .max_buf_size(HEAD_BYTES);
         let server = server
             .handle(handle.clone())
-            .first_request_timeout(HEADER_TIME)
+            .first_request_timeout(limits.head_time)
             .accept_error_handler(|peer, error| {
                 if let Some(peer) = peer {
                     tracing::debug!(%peer, %error, "a connection was not established");
@@ -119,9 +151,14 @@ impl Server {
                 Some(config) => {
                     let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(config))
                         .acceptor(NoDelayAcceptor::new());
-                    server.acceptor(acceptor).serve(router).await
+                    server.acceptor(limits::Door::new(keeper, acceptor)).serve(router).await
                 }
-                None => server.acceptor(NoDelayAcceptor::new()).serve(router).await,
+                None => {
+                    server
+                        .acceptor(limits::Door::new(keeper, NoDelayAcceptor::new()))
+                        .serve(router)
+                        .await
+                }
             }
         };
         let background = Background::start(&app);
@@ -145,6 +182,9 @@ impl Server {
         if let Err(error) = app.fleet.flush(&app.store).await {
             tracing::warn!(%error, "what agents reported last is not in the database");
         }
+        if let Err(error) = app.accounts.save_uses().await {
+            tracing::warn!(%error, "when tokens were last used is not in the database");
+        }
         app.store.close().await;
         drop(data_dir);
         tracing::info!("stopped");
@@ -158,10 +198,15 @@ struct Background(Vec<tokio::task::AbortHandle>);
 impl Background {
     fn start(app: &Arc<App>) -> Self {
         let (swept, written, rolled) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
+        let renewed = Arc::clone(app);
         let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
         let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
         let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
-        Self(vec![sweeper.abort_handle(), writer.abort_handle(), timer.abort_handle()])
+        let trust = tokio::spawn(async move { trust::run_timer(&renewed).await });
+        let accounts = Arc::clone(&app.accounts);
+        let uses = tokio::spawn(async move { accounts.write_uses().await });
+        let tasks = [sweeper, writer, timer, trust, uses];
+        Self(tasks.map(|task| task.abort_handle()).into())
     }
 
     fn stop(self) {
@@ -174,25 +219,19 @@ impl Background {
 /// What the database has at start; secrets that it has not are made.
 struct Kept {
     operator_token: Option<String>,
-    operator_token_hash: TokenHash,
+    directory: Directory,
     artifact_secret: Sha256Digest,
     fleet: Fleet,
     releases: Vec<kenny_proto::api::Release>,
     newest_event: Option<i64>,
+    trust: trust_rows::Kept,
 }
 
 impl Kept {
     async fn load(store: &Store) -> anyhow::Result<Self> {
         let kept = store
             .run(|connection| {
-                let (operator_token, operator_token_hash) = if let Some(hash) =
-                    rows::bytes_setting(connection, rows::OPERATOR_TOKEN_HASH)?
-                {
-                    (None, TokenHash(hash))
-                } else {
-                    let (token, hash) = new_operator_token(connection)?;
-                    (Some(token), hash)
-                };
+                let operator_token = account_rows::first_account(connection, Timestamp::now())?;
                 let artifact_secret =
                     if let Some(secret) = rows::bytes_setting(connection, rows::ARTIFACT_SECRET)? {
                         secret
@@ -203,7 +242,7 @@ impl Kept {
                     };
                 Ok(Self {
                     operator_token,
-                    operator_token_hash,
+                    directory: Directory::load(connection)?,
                     artifact_secret,
                     fleet: Fleet::new(
                         rows::agents(connection)?,
@@ -215,6 +254,7 @@ impl Kept {
                     ),
                     releases: rows::releases(connection)?,
                     newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
+                    trust: trust_rows::kept(connection, Sha256Digest(auth::random_bytes()))?,
                 })
             })
             .await?;
@@ -222,18 +262,50 @@ impl Kept {
     }
 }
 
-fn new_operator_token(connection: &rusqlite::Connection) -> rusqlite::Result<(String, TokenHash)> {
-    let token = auth::new_operator_token();
-    let hash = TokenHash::of(&token);
-    rows::set_setting(connection, rows::OPERATOR_TOKEN_HASH, &hash.0.to_string())?;
-    Ok((token, hash))
-}
-
-/// Makes a new operator token for the data folder of a server that does not run.
-pub async fn reset_operator_token(data_dir: &std::path::Path) -> anyhow::Result<String> {
+/// Makes a new token of the account `owner` for the data folder of a server that does not run. Its other tokens are worth
+/// nothing from then on.
+pub async fn reset_operator_token(data_dir: &Path) -> anyhow::Result<String> {
     let data_dir = DataDir::open(data_dir)?;
     let store = Store::open(&data_dir, Arc::default())?;
-    let (token, _) = store.run(new_operator_token).await?;
+    let now = Timestamp::now();
+    let subject = Subject::named("owner");
+    let row = Entry::now(Who::CONSOLE, "token.create", subject, AuditOutcome::Done);
+    let token = store
+        .run(move |connection| {
+            let token = account_rows::rescue_token(connection, now)?;
+            audit::append(connection, &row)?;
+            Ok(token)
+        })
+        .await?;
     store.close().await;
     Ok(token)
+}
+
+/// Gives an account a random password, for the data folder of a server that does not run: its second factor, tokens and
+/// sessions are gone, and it is enabled. The password.
+pub async fn reset_account(data_dir: &Path, name: &AccountName) -> anyhow::Result<String> {
+    let data_dir = DataDir::open(data_dir)?;
+    let store = Store::open(&data_dir, Arc::default())?;
+    let password = accounts::new_password();
+    let (hash, wanted) = (accounts::make_hash(&password), name.clone());
+    let subject = Subject::named(name.as_str());
+    let row = Entry::now(Who::CONSOLE, "account.reset", subject, AuditOutcome::Done);
+    let names = store
+        .run(move |connection| {
+            let Some(id) = account_rows::find_account(connection, wanted.as_str())? else {
+                let accounts = account_rows::accounts(connection)?;
+                return Ok(Err(accounts.into_iter().map(|account| account.name.to_string())));
+            };
+            account_rows::reset_account(connection, id, &hash)?;
+            account_rows::set_disabled(connection, id, false)?;
+            audit::append(connection, &row)?;
+            Ok(Ok(()))
+        })
+        .await?;
+    store.close().await;
+    if let Err(names) = names {
+        let names: Vec<String> = names.collect();
+        anyhow::bail!("there is no account `{name}`; there are: {}", names.join(", "));
+    }
+    Ok(password)
 }

@@ -60,7 +60,7 @@ impl Rig {
         let made: Value = reqwest::Client::new()
             .post(format!("{}/api/v1/agents", self.url))
             .bearer_auth(&self.token)
-            .json(&json!({"id": "pc-1"}))
+            .json(&json!({"id": "pc-1", "legacy": true}))
             .send()
             .await
             .unwrap()
@@ -120,7 +120,8 @@ async fn the_official_client_lists_and_calls_tools() {
     let client = ().serve(transport).await.unwrap();
 
     let tools = client.list_all_tools().await.unwrap();
-    let mut expected = vec!["list_agents".to_owned()];
+    let own = ["list_agents", "invite_agent", "list_invitations", "withdraw_invitation"];
+    let mut expected: Vec<String> = own.map(str::to_owned).to_vec();
     expected.extend(CATALOGUE.iter().map(kenny_proto::tools::ToolSpec::underscore_name));
     assert_eq!(tools.iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>(), expected);
 
@@ -142,6 +143,23 @@ async fn the_official_client_lists_and_calls_tools() {
     ] {
         let failed = client.call_tool(request(tool, arguments)).await.unwrap();
         assert_eq!(error_code(&failed), code);
+    }
+    let invite = json!({"agent_id": "pc-2", "expires_s": 3600});
+    let invited = client.call_tool(request("invite_agent", invite)).await.unwrap();
+    let invited = invited.structured_content.unwrap();
+    assert_eq!(invited["invitation"]["agent_id"], "pc-2");
+    let link = format!("{}/invite/{}", rig.url, invited["invitation"]["code"].as_str().unwrap());
+    assert_eq!(invited["link"], link);
+    let open = client.call_tool(request("list_invitations", json!({}))).await.unwrap();
+    assert_eq!(open.structured_content.unwrap()["invitations"][0]["agent_id"], "pc-2");
+    let whose = || json!({"agent_id": "pc-2"});
+    let gone = client.call_tool(request("withdraw_invitation", whose())).await.unwrap();
+    assert_eq!(gone.structured_content.unwrap(), json!({"ok": true}));
+    let again = client.call_tool(request("withdraw_invitation", whose())).await.unwrap();
+    assert_eq!(error_code(&again), "no_invitation");
+    for wrong in [json!({}), json!({"agent_id": "pc-2", "expires_s": "soon"})] {
+        let failed = client.call_tool(request("invite_agent", wrong)).await.unwrap();
+        assert_eq!(error_code(&failed), "bad_args");
     }
     assert!(client.call_tool(request("selfdestruct", json!({}))).await.is_err());
     client.cancel().await.unwrap();

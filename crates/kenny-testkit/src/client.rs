@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kenny_proto::api::{
-    Agent, AgentCreated, AgentDetail, AgentList, Problem, ReleaseAdded, ReleaseList, ToolCall,
-    ToolOutcome, Update, UpdateList,
+    Agent, AgentCreated, AgentDetail, AgentInvited, AgentList, Problem, ReleaseAdded, ReleaseList,
+    ToolCall, ToolOutcome, Update, UpdateList,
 };
-use kenny_proto::{Sha256Digest, UpdateId};
+use kenny_proto::{Invitation, Sha256Digest, UpdateId};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,9 +75,24 @@ impl Client {
         self.get(&format!("/agents/{id}")).await
     }
 
-    /// Makes an agent.
-    pub async fn create_agent(&self, id: &str) -> Result<AgentCreated> {
-        self.send(self.request(Method::POST, "/agents").json(&json!({ "id": id }))).await
+    /// Makes an agent of 0.2, with a token.
+    pub async fn create_legacy_agent(&self, id: &str) -> Result<AgentCreated> {
+        let agent = json!({ "id": id, "legacy": true });
+        self.send(self.request(Method::POST, "/agents").json(&agent)).await
+    }
+
+    /// Invites a PC to be an agent.
+    pub async fn invite(&self, id: &str) -> Result<Invitation> {
+        let path = format!("/agents/{id}/invite");
+        let invited: AgentInvited =
+            self.send(self.request(Method::POST, &path).json(&json!({}))).await?;
+        Ok(invited.invitation)
+    }
+
+    /// What anybody gets at this path, without a token.
+    pub async fn download(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
+        Ok(answer.error_for_status()?.bytes().await?.to_vec())
     }
 
     /// Adds an executable to the releases.

@@ -15,7 +15,7 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Starts `program` for the tunnel at `server`; its state and its output go to `folder`.
+    /// Starts `program` for the tunnel at `server` with a token; its state and its output go to `folder`.
     pub fn start(
         program: &Path,
         folder: &Path,
@@ -23,6 +23,17 @@ impl Foreground {
         id: &str,
         token: &str,
     ) -> Result<Self> {
+        let who = ["--server", server, "--agent-id", id, "--token", token];
+        Self::start_with(program, folder, &who)
+    }
+
+    /// Starts `program` with the config of a PC that has enrolled.
+    pub fn start_enrolled(program: &Path, folder: &Path, config: &Path) -> Result<Self> {
+        let config = config.to_str().context("paths of the rig are UTF-8")?;
+        Self::start_with(program, folder, &["--config", config])
+    }
+
+    fn start_with(program: &Path, folder: &Path, arguments: &[&str]) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
         let output = |name: &str| -> Result<Stdio> {
             Ok(fs_err::File::create(folder.join(name))?.into_parts().0.into())
@@ -31,7 +42,7 @@ impl Foreground {
         process::own_group(&mut command);
         process::forget_kenny(&mut command);
         let child = command
-            .args(["--server", server, "--agent-id", id, "--token", token])
+            .args(arguments)
             .env("XDG_STATE_HOME", folder)
             .env("NO_COLOR", "1")
             .current_dir(folder)

@@ -7,11 +7,14 @@
 pub mod client;
 pub mod faults;
 pub mod foreground;
+pub mod hostile;
 pub mod machine;
 pub mod poll;
 pub mod process;
 pub mod raw;
+pub mod repository;
 pub mod server;
+pub mod signing;
 
 pub use client::Client;
 pub use faults::{Fault, Faults};
@@ -19,4 +22,5 @@ pub use foreground::Foreground;
 pub use machine::Machine;
 pub use poll::eventually;
 pub use raw::Peer;
+pub use repository::{Answer, Metadata};
 pub use server::Server;

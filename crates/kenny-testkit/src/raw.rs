@@ -80,9 +80,13 @@ impl Peer {
 
     /// The next text message, or the end.
     pub async fn hear(&mut self) -> Result<Heard> {
+        timeout(LIMIT, self.hear_at_last()).await.context("nothing came")?
+    }
+
+    /// Like [`Self::hear`], however long it takes.
+    pub async fn hear_at_last(&mut self) -> Result<Heard> {
         loop {
-            let message = timeout(LIMIT, self.socket.next()).await.context("nothing came")?;
-            match message {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     return Ok(Heard::Frame(serde_json::from_str(&text).context("not JSON")?));
                 }

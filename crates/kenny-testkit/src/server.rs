@@ -57,6 +57,11 @@ impl Server {
         &self.client
     }
 
+    /// The folder of its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

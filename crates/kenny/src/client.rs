@@ -6,11 +6,18 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use kenny_proto::api::{
-    AgentCreated, AgentDetail, AgentList, Event, Health, NewAgent, NewUpdate, Problem,
-    ReleaseAdded, ReleaseList, ToolCall, ToolList, ToolOutcome, Update, UpdateList,
+use kenny_proto::accounts::{
+    Account, AccountChange, AccountList, AccountPassword, Confirmation, Me, NewAccount, NewLogin,
+    NewPassword, NewToken, RecoveryCodes, TokenCreated, TokenList, TotpCode, TotpEnrolment,
 };
-use kenny_proto::{AgentId, UpdateId};
+use kenny_proto::api::{
+    AgentCreated, AgentDetail, AgentInvited, AgentList, Event, Health, InvitationList, NewAgent,
+    NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
+    ToolOutcome, Update, UpdateList,
+};
+use kenny_proto::audit::AuditPage;
+use kenny_proto::trust::{OnlineKey, Publication, Published, TrustStatus};
+use kenny_proto::{AccountName, AgentId, Sha256Digest, UpdateId};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Certificate, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -30,7 +37,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read of a file at a time while it is uploaded.
 const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
 
-/// Speaks with one server as its operator.
+/// Speaks with one server, by one token.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -79,6 +86,103 @@ impl Client {
         self.read(response).await
     }
 
+    /// Where it is.
+    pub const fn server(&self) -> &Url {
+        &self.server
+    }
+
+    /// `POST /login`, which needs no token.
+    pub async fn log_in(&self, login: &NewLogin) -> Result<TokenCreated, CliError> {
+        let request = self.http.post(self.url(&["api", "v1", "login"])).timeout(ANSWER_TIMEOUT);
+        self.read(self.send(request.json(login)).await?).await
+    }
+
+    /// `POST /logout`.
+    pub async fn log_out(&self) -> Result<(), CliError> {
+        self.empty(Method::POST, &["logout"], None::<&()>).await
+    }
+
+    /// `GET /me`.
+    pub async fn me(&self) -> Result<Me, CliError> {
+        self.quick(Method::GET, &["me"], None::<&()>).await
+    }
+
+    /// `PUT /me/password`.
+    pub async fn set_password(&self, password: &NewPassword) -> Result<(), CliError> {
+        self.empty(Method::PUT, &["me", "password"], Some(password)).await
+    }
+
+    /// `POST /me/totp`.
+    pub async fn begin_totp(&self, own: &Confirmation) -> Result<TotpEnrolment, CliError> {
+        self.quick(Method::POST, &["me", "totp"], Some(own)).await
+    }
+
+    /// `POST /me/totp/confirm`.
+    pub async fn confirm_totp(&self, code: &TotpCode) -> Result<RecoveryCodes, CliError> {
+        self.quick(Method::POST, &["me", "totp", "confirm"], Some(code)).await
+    }
+
+    /// `POST /me/totp/disable`.
+    pub async fn end_totp(&self, own: &Confirmation) -> Result<(), CliError> {
+        self.empty(Method::POST, &["me", "totp", "disable"], Some(own)).await
+    }
+
+    /// `POST /me/recovery-codes`.
+    pub async fn renew_recovery_codes(
+        &self,
+        own: &Confirmation,
+    ) -> Result<RecoveryCodes, CliError> {
+        self.quick(Method::POST, &["me", "recovery-codes"], Some(own)).await
+    }
+
+    /// `GET /accounts`.
+    pub async fn accounts(&self) -> Result<AccountList, CliError> {
+        self.quick(Method::GET, &["accounts"], None::<&()>).await
+    }
+
+    /// `POST /accounts`.
+    pub async fn create_account(&self, new: &NewAccount) -> Result<AccountPassword, CliError> {
+        self.quick(Method::POST, &["accounts"], Some(new)).await
+    }
+
+    /// `PATCH /accounts/{name}`.
+    pub async fn change_account(
+        &self,
+        name: &AccountName,
+        change: &AccountChange,
+    ) -> Result<Account, CliError> {
+        self.quick(Method::PATCH, &["accounts", name.as_str()], Some(change)).await
+    }
+
+    /// `POST /accounts/{name}/reset`.
+    pub async fn reset_account(&self, name: &AccountName) -> Result<AccountPassword, CliError> {
+        self.quick(Method::POST, &["accounts", name.as_str(), "reset"], None::<&()>).await
+    }
+
+    /// `DELETE /accounts/{name}`.
+    pub async fn remove_account(&self, name: &AccountName) -> Result<(), CliError> {
+        self.delete(&["accounts", name.as_str()]).await
+    }
+
+    /// `GET /tokens`.
+    pub async fn tokens(&self, account: Option<&AccountName>) -> Result<TokenList, CliError> {
+        let mut request = self.request(Method::GET, &["tokens"])?.timeout(ANSWER_TIMEOUT);
+        if let Some(account) = account {
+            request = request.query(&[("account", account.as_str())]);
+        }
+        self.read(self.send(request).await?).await
+    }
+
+    /// `POST /tokens`.
+    pub async fn create_token(&self, token: &NewToken) -> Result<TokenCreated, CliError> {
+        self.quick(Method::POST, &["tokens"], Some(token)).await
+    }
+
+    /// `DELETE /tokens/{id}`.
+    pub async fn revoke_token(&self, id: i64) -> Result<(), CliError> {
+        self.delete(&["tokens", &id.to_string()]).await
+    }
+
     /// `GET /agents`.
     pub async fn agents(&self) -> Result<AgentList, CliError> {
         self.quick(Method::GET, &["agents"], None::<&()>).await
@@ -89,9 +193,33 @@ impl Client {
         self.quick(Method::GET, &["agents", id.as_str()], None::<&()>).await
     }
 
-    /// `POST /agents`.
-    pub async fn add_agent(&self, id: AgentId) -> Result<AgentCreated, CliError> {
-        self.quick(Method::POST, &["agents"], Some(&NewAgent { id })).await
+    /// `POST /agents`: one with a token.
+    pub async fn add_legacy_agent(&self, id: AgentId) -> Result<AgentCreated, CliError> {
+        self.quick(Method::POST, &["agents"], Some(&NewAgent { id, legacy: true })).await
+    }
+
+    /// `POST /agents/{id}/invite`.
+    pub async fn invite(
+        &self,
+        id: &AgentId,
+        wanted: &NewInvitation,
+    ) -> Result<AgentInvited, CliError> {
+        self.quick(Method::POST, &["agents", id.as_str(), "invite"], Some(wanted)).await
+    }
+
+    /// `DELETE /agents/{id}/invite`.
+    pub async fn withdraw_invitation(&self, id: &AgentId) -> Result<(), CliError> {
+        self.delete(&["agents", id.as_str(), "invite"]).await
+    }
+
+    /// `GET /invitations`.
+    pub async fn invitations(&self) -> Result<InvitationList, CliError> {
+        self.quick(Method::GET, &["invitations"], None::<&()>).await
+    }
+
+    /// `GET /server`.
+    pub async fn server_info(&self) -> Result<ServerInfo, CliError> {
+        self.quick(Method::GET, &["server"], None::<&()>).await
     }
 
     /// `DELETE /agents/{id}`.
@@ -123,6 +251,43 @@ impl Client {
             .header(CONTENT_LENGTH, size_bytes)
             .body(Body::wrap_stream(pieces));
         self.read(self.send(request).await?).await
+    }
+
+    /// `GET /trust`.
+    pub async fn trust(&self) -> Result<TrustStatus, CliError> {
+        self.quick(Method::GET, &["trust"], None::<&()>).await
+    }
+
+    /// `GET /trust/metadata`.
+    pub async fn trust_metadata(&self) -> Result<Publication, CliError> {
+        self.quick(Method::GET, &["trust", "metadata"], None::<&()>).await
+    }
+
+    /// `POST /trust/metadata`. How long the artifacts take to be read is the server's to decide.
+    pub async fn publish(&self, publication: &Publication) -> Result<Published, CliError> {
+        let request = self.request(Method::POST, &["trust", "metadata"])?.json(publication);
+        self.read(self.send(request).await?).await
+    }
+
+    /// `PUT /trust/artifacts/{sha256}`: sends the file as it is read.
+    pub async fn upload_artifact(
+        &self,
+        sha256: Sha256Digest,
+        file: tokio::fs::File,
+        size_bytes: u64,
+    ) -> Result<(), CliError> {
+        let pieces = ReaderStream::with_capacity(file, UPLOAD_PIECE_BYTES);
+        let request = self
+            .request(Method::PUT, &["trust", "artifacts", &sha256.to_string()])?
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, size_bytes)
+            .body(Body::wrap_stream(pieces));
+        self.send(request).await.map(drop)
+    }
+
+    /// `POST /trust/online-key`.
+    pub async fn make_online_key(&self) -> Result<OnlineKey, CliError> {
+        self.quick(Method::POST, &["trust", "online-key"], None::<&()>).await
     }
 
     /// `GET /agents/{id}/updates`.
@@ -199,6 +364,14 @@ impl Client {
         })
     }
 
+    /// Rows of the audit log, by the names of the API's parameters.
+    pub async fn audit(&self, wanted: &[(&str, Option<String>)]) -> Result<AuditPage, CliError> {
+        let wanted: Vec<(&str, &str)> =
+            wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+        let request = self.request(Method::GET, &["audit"])?.query(&wanted).timeout(ANSWER_TIMEOUT);
+        self.read(self.send(request).await?).await
+    }
+
     async fn quick<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -213,7 +386,21 @@ impl Client {
     }
 
     async fn delete(&self, path: &[&str]) -> Result<(), CliError> {
-        self.send(self.request(Method::DELETE, path)?.timeout(ANSWER_TIMEOUT)).await.map(drop)
+        self.empty(Method::DELETE, path, None::<&()>).await
+    }
+
+    /// What is answered with nothing.
+    async fn empty(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&impl serde::Serialize>,
+    ) -> Result<(), CliError> {
+        let mut request = self.request(method, path)?.timeout(ANSWER_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.send(request).await.map(drop)
     }
 
     fn url(&self, path: &[&str]) -> Url {

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::{env, process};
 
+use kenny_proto::AccountName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,11 +21,14 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:7741";
 pub struct Login {
     /// The server.
     pub server: Url,
-    /// The operator's token there.
+    /// The token there.
     pub token: String,
     /// Certificates to trust besides those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// The account whose password made the token, for this machine alone; none where the token was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountName>,
 }
 
 /// The server that is meant.
@@ -32,7 +36,7 @@ pub struct Login {
 pub struct Target {
     /// Its address.
     pub server: Url,
-    /// The operator's token there, if one is known.
+    /// The token there, if one is known.
     pub token: Option<String>,
     /// Certificates to trust besides those of the system.
     pub ca_file: Option<PathBuf>,
@@ -87,7 +91,8 @@ pub fn check(server: &Url) -> Result<(), CliError> {
     Ok(())
 }
 
-fn same_server(one: &Url, other: &Url) -> bool {
+/// True when both are the same server's address.
+pub fn same_server(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
         && one.path().trim_end_matches('/') == other.path().trim_end_matches('/')
 }
@@ -159,7 +164,7 @@ mod tests {
 
     fn kept() -> Login {
         let server = "https://kenny.example.net/".parse().unwrap();
-        Login { server, token: "kept".to_owned(), ca_file: None }
+        Login { server, token: "kept".to_owned(), ca_file: None, account: None }
     }
 
     fn resolved(server: Option<&str>, token: Option<&str>) -> (String, Option<String>) {

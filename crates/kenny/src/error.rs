@@ -23,7 +23,8 @@ pub enum CliError {
     },
     /// No token is known for the server.
     #[error(
-        "no operator token is known for {0}\nRun `kenny login {0}`, or set KENNY_TOKEN. The server printed the token at its first start."
+        "no token is known for {0}\nRun `kenny login {0} --account NAME`, or set KENNY_TOKEN. The server printed a first token when it \
+         started first."
     )]
     NoToken(String),
     /// The server refused.
@@ -84,8 +85,10 @@ impl CliError {
 }
 
 fn refusal(problem: &Problem) -> String {
-    let remedy = match problem.status {
-        401 | 403 => "\nRun `kenny login URL` with the operator's token, or set KENNY_TOKEN.",
+    let remedy = match problem.code.as_str() {
+        "unauthorized" | "token_expired" => {
+            "\nRun `kenny login URL --account NAME`, or set KENNY_TOKEN to a token that is accepted."
+        }
         _ => "",
     };
     format!("{}{remedy}", problem.detail)
@@ -117,6 +120,11 @@ mod tests {
     fn refusals_have_the_documented_exit_codes() {
         for (status, code, expected) in [
             (401, "unauthorized", 4),
+            (401, "wrong_login", 4),
+            (403, "forbidden", 4),
+            (404, "unknown_account", 5),
+            (409, "last_owner", 1),
+            (429, "too_many_logins", 1),
             (404, "not_found", 5),
             (409, "agent_offline", 6),
             (502, "connection_lost", 6),

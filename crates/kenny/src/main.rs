@@ -1,14 +1,20 @@
 //! `kenny`, the operator's command line: a client of the server's REST API and of nothing else.
 
+mod ask;
 mod cli;
 mod client;
 mod commands;
 mod config;
 mod error;
+mod expiry;
+#[cfg_attr(unix, path = "machine_unix.rs")]
+#[cfg_attr(windows, path = "machine_windows.rs")]
+mod machine;
 mod output;
 #[cfg_attr(unix, path = "secret_file_unix.rs")]
 #[cfg_attr(windows, path = "secret_file_windows.rs")]
 mod secret_file;
+mod signing;
 mod sse;
 mod words;
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kenny_proto::api::{Agent, NextAttempt, Update, UpdateKind, UpdateOrigin, UpdateState};
+use kenny_proto::policy::Pause;
 
 /// How long ago, such as `3 min ago`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
@@ -123,6 +124,14 @@ pub fn next_attempt(next: &NextAttempt, agent: &Agent, now: Timestamp) -> String
         (true | false, _) => ahead(next.at, now),
     };
     format!("attempt {} {when}", next.attempt)
+}
+
+/// That somebody at the PC paused its agent, such as `paused at the PC 5 min ago, until ...: a talk`.
+pub fn pause(pause: &Pause, now: Timestamp) -> String {
+    let since = ago(pause.since, now);
+    let until = pause.until.map(|until| format!(", until {}", moment(until)));
+    let reason = pause.reason.as_ref().map(|reason| format!(": {}", harmless(reason)));
+    format!("paused at the PC {since}{}{}", until.unwrap_or_default(), reason.unwrap_or_default())
 }
 
 /// What a PC said, without characters that would steer the operator's terminal.

@@ -54,6 +54,21 @@ async fn agents(headers: HeaderMap) -> Response {
     axum::Json(AgentList { agents: Vec::<Agent>::new() }).into_response()
 }
 
+async fn me(headers: HeaderMap) -> Response {
+    let refused = agents(headers).await;
+    if refused.status() != StatusCode::OK {
+        return refused;
+    }
+    axum::Json(serde_json::json!({
+        "account": {
+            "name": "owner", "role": "owner", "disabled": false, "created_at": "2026-11-20T10:00:00Z",
+            "has_password": false, "has_totp": false, "recovery_codes_left": 0, "tokens": 1
+        },
+        "role": "owner", "token": null, "from": null
+    }))
+    .into_response()
+}
+
 async fn tool(Path((agent, _tool)): Path<(String, String)>) -> Response {
     match agent.as_str() {
         "offline" => problem(409, "agent_offline"),
@@ -147,6 +162,7 @@ async fn fake_server() -> String {
     };
     let router = Router::new()
         .route("/api/v1/agents", get(agents))
+        .route("/api/v1/me", get(me))
         .route("/api/v1/agents/{id}", get(agent))
         .route("/api/v1/agents/{id}/hold", delete(|| async { StatusCode::NO_CONTENT }))
         .route("/api/v1/agents/{id}/rollback", post(rollback))

@@ -12,7 +12,7 @@ type Step = fn(&mut Map<String, Value>);
 
 /// The first makes schema 2 of schema 1, and so on. A step leaves alone what it cannot read: the check that follows
 /// names it.
-const STEPS: &[Step] = &[bare_origins];
+const STEPS: &[Step] = &[bare_origins, nothing];
 
 /// The schema that this agent writes.
 pub const SCHEMA: u64 = STEPS.len() as u64 + 1;
@@ -57,6 +57,10 @@ fn bare_origins(document: &mut Map<String, Value>) {
         }
     }
 }
+
+/// Schema 3: `identity`, `trust`, `policy` and `update.require_authenticode` are new. Who has a token keeps it; an agent of
+/// before passes a policy over, and with it what it refuses.
+fn nothing(_document: &mut Map<String, Value>) {}
 
 /// Where a document has a key that the pattern lacks, as `outer.inner`, each with the keys that the pattern has there.
 pub fn unknown(document: &Map<String, Value>, known: &Map<String, Value>) -> Vec<UnknownKey> {

@@ -136,6 +136,30 @@ fn an_older_file_is_rewritten_once_and_says_no_more_than_before() {
 }
 
 #[test]
+fn a_pc_that_enrolled_has_an_identity_and_no_token() {
+    let key = PublicKey([7; 32]);
+    let identity = format!(r#""identity":{{"key_file":"/k/a.key","server_key":"{key}"}}"#);
+    let enrolled = GOOD.replace(r#""token":"secret""#, &format!(r#"{identity},"schema":3"#));
+    let config = load(&enrolled).unwrap();
+    assert_eq!(config.token, None);
+    let (_folder, path) = file(&enrolled);
+    config.save(&path).unwrap();
+    let expected: Value = serde_json::from_str(&format!("{{{identity}}}")).unwrap();
+    assert_eq!(json_of(&path)["identity"], expected["identity"]);
+    assert_eq!(json_of(&path).get("token"), None);
+    for (text, named) in [
+        (enrolled.replace(r#","schema":3"#, r#","token":"x","schema":3"#), "`token`: has no place"),
+        (enrolled.replace(&identity, r#""log_level":"info""#), "`identity`: is missing"),
+        (enrolled.replace("/k/a.key", ""), "`identity.key_file`"),
+        (enrolled.replace(&key.to_string(), "AAAA"), "`identity.server_key`"),
+        (enrolled.replace("server_key", "server_keys"), "`identity.server_keys`"),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_not_rewritten() {
     for text in [GOOD.replace("agent_id", "agentid"), GOOD.replace("secret", ""), "{".to_owned()] {
         let (_folder, path) = file(&text);
@@ -175,15 +199,17 @@ fn what_is_known_must_be_right_in_a_newer_file_too() {
 fn saving_over_a_newer_file_keeps_its_keys_and_its_number() {
     let (_folder, path) = file(NEWER);
     let mut config = Config::load(&path).unwrap();
-    config.token = "new".to_owned();
+    config.token = Some("new".to_owned());
     config.ca_file = None;
     config.save(&path).unwrap();
     let saved = json_of(&path);
     let expected = json!({
         "schema": 99, "server": "ws://127.0.0.1:7741/agent/ws", "agent_id": "pc", "token": "new",
         "telemetry_interval_secs": 900, "log_level": "info", "tray": {"shown": true},
+        "policy": {"refused_tools": []},
         "update": {
-            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "channel": "beta",
+            "allowed_origins": [], "probation_secs": 7, "start_timeout_secs": 120, "require_authenticode": false,
+            "channel": "beta",
         },
     });
     assert_eq!(saved, expected);

@@ -147,6 +147,12 @@ pub fn open_without_writers(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Fails: Authenticode is of Windows.
+pub fn check_signature(_path: &Path) -> io::Result<()> {
+    let words = "Authenticode signatures can be checked on Windows only";
+    Err(io::Error::new(io::ErrorKind::Unsupported, words))
+}
+
 /// The program that runs scripts.
 pub fn shell(script: &str) -> Shell {
     let mut command = Command::new("/bin/sh");
@@ -190,6 +196,11 @@ impl Drop for ProcessTree {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether this process may change what belongs to the whole PC. Here the agent's files are the user's own.
+pub fn is_administrator() -> io::Result<bool> {
+    Ok(true)
 }
 
 /// There is no event log; the log on standard error has it.

@@ -1,5 +1,7 @@
 //! Windows.
 
+mod authenticode;
+
 use std::ffi::{OsStr, OsString, c_void};
 use std::fs::File;
 use std::io;
@@ -50,6 +52,12 @@ use windows_sys::Win32::UI::Shell::{
 use windows_sys::core::GUID;
 
 use super::{Memory, Shell, Volume};
+
+mod elevation;
+
+pub use elevation::is_administrator;
+
+pub use authenticode::check_signature;
 
 /// This operating system.
 pub const OS: Os = Os::Windows;
@@ -106,7 +114,8 @@ pub fn os_version() -> String {
     }
 }
 
-fn registry_text(key: &str, name: &str) -> Option<String> {
+/// A text of the registry, below `HKEY_LOCAL_MACHINE`.
+pub fn registry_text(key: &str, name: &str) -> Option<String> {
     let (key, name) = (wide(key), wide(name));
     let mut buffer = [0_u16; 256];
     let mut bytes = u32::try_from(size_of_val(&buffer)).ok()?;

@@ -15,12 +15,13 @@ use windows_service::service_control_handler::{
 };
 use windows_service::{define_windows_service, service_dispatcher};
 
+use super::installed_apps;
 use super::scm::Scm;
 use crate::cli::ServiceArgs;
 use crate::config::Config;
 use crate::layout::Layout;
-use crate::logging;
 use crate::run::{Mode, RunOptions, run};
+use crate::{logging, update};
 
 /// Service-specific exit code: the config cannot be used.
 const EXIT_CONFIG: u32 = 10;
@@ -222,9 +223,20 @@ fn prepare(name: &str) -> Result<(Config, Layout), String> {
     match loaded {
         Ok(loaded) => {
             loaded.warn(&layout.config_file);
+            tell_installed_apps(&layout);
             Ok((loaded.config, layout))
         }
         Err(error) => Err(crate::words(&error)),
+    }
+}
+
+/// Installed apps names the version that is proven. The updater says so when it is; this is for when that was interrupted.
+fn tell_installed_apps(layout: &Layout) {
+    let open = update::journal(layout).map(|last| last.is_some_and(|last| last.is_open()));
+    if let Ok(false) = open
+        && let Err(error) = installed_apps::set_version(layout, crate::VERSION)
+    {
+        tracing::warn!("the entry in Installed apps keeps its version: {error}");
     }
 }
 

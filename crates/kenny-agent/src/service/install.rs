@@ -1,4 +1,5 @@
-//! `install`: over nothing or over an installation; what fails is undone.
+//! `install`: over nothing or over an installation; what fails is undone, but for an enrolment: from that moment on the
+//! new identity is the agent's, and the old one is worth nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,12 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::installed_apps;
 use super::scm::{AGENT_RESTARTS_S, Scm, Service, ServiceSpec, ServiceState, StartType};
+use crate::carried::{self, Carried};
 use crate::cli::InstallArgs;
 use crate::config::{Config, ConfigError};
+use crate::enrolment::{self, Terms};
+use crate::identity::{self, KeptKey};
 use crate::layout::Layout;
+use crate::protect::{self, Purpose, Verdict};
 use crate::state::AgentState;
-use crate::update;
+use crate::trust::{self, Trust};
+use crate::{first_install, update};
 
 /// How long the agent may take to be accepted before install says why it was not.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -20,7 +27,17 @@ const STOP: Duration = Duration::from_secs(20);
 
 /// Installs, or brings an installation up to date.
 pub fn install(args: &InstallArgs) -> ExitCode {
-    match try_install(args) {
+    let outcome = try_install(args);
+    if args.dialog {
+        first_install::say(&match &outcome {
+            Ok(Outcome::Connected { server }) => Ok(server.clone()),
+            Ok(Outcome::NotConnected { why }) => {
+                Err(format!("It is installed, and is not connected yet: {why}. It keeps trying."))
+            }
+            Err(error) => Err(format!("{error:#}")),
+        });
+    }
+    match outcome {
         Ok(Outcome::Connected { server }) => {
             crate::cli::print(&format!(
                 "{} is installed and connected to {server}",
@@ -51,6 +68,8 @@ enum Outcome {
 #[derive(Default)]
 struct Undo {
     steps: Vec<Box<dyn FnOnce()>>,
+    /// There is no way back any more.
+    is_final: bool,
 }
 
 impl Undo {
@@ -74,6 +93,7 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
         "the service name `{name}` may have letters, digits and . - _ only"
     );
     let own = std::env::current_exe().context("could not find this executable")?;
+    let carried = carried::look_into(&own)?;
     let scm = Scm::connect()?;
     let existing = scm.open(name)?;
     let layout = match (&existing, args.in_place) {
@@ -88,34 +108,107 @@ fn try_install(args: &InstallArgs) -> anyhow::Result<Outcome> {
             open.phase
         );
     }
+    let terms = match (args.invitation.terms(&args.identity).map_err(anyhow::Error::msg)?, &carried)
+    {
+        (None, Some(carried)) if !args.identity.is_given() => {
+            Some(Terms::from_invitation(carried.invitation.clone())?)
+        }
+        (given, _) => given,
+    };
     let before = match Config::load(&layout.config_file) {
         Ok(config) => Some(config),
         Err(ConfigError::Missing(_)) => None,
         // A config that cannot be used is replaced only by one that is given whole.
+        Err(_) if terms.is_some() => None,
         Err(error) => match args.identity.over(None) {
             Ok(_) => None,
             Err(_) => return Err(error.into()),
         },
     };
-    let config = args.identity.over(before).map_err(anyhow::Error::msg)?;
+    let was = before.as_ref().and_then(|before| before.identity.clone());
+    let config = match &terms {
+        Some(terms) => args.identity.enrolling(terms, &layout.config_file, before),
+        None => args.identity.over(before),
+    };
+    let mut config = config.map_err(anyhow::Error::msg)?;
+    // The config of this very invitation: it was redeemed, and is good for nothing more.
+    let terms = terms.filter(|_| was != config.identity);
+    let root = root_to_pin(args, terms.as_ref(), &layout, &config)?;
     let mut undo = Undo::default();
-    match put_in_place(&scm, existing, &own, &layout, &config, &mut undo) {
-        Ok(service) => Ok(wait(&service, &layout, &config)),
+    let given = Given {
+        own: &own,
+        carried: carried.as_ref(),
+        terms: terms.as_ref(),
+        root: root.as_deref(),
+    };
+    match put_in_place(&scm, existing, args, &given, &layout, &mut config, &mut undo) {
+        Ok(service) => {
+            for kept in [&layout.executable, &layout.config_file] {
+                drop(fs_err::remove_file(aside(kept)));
+            }
+            Ok(wait(&service, &layout, &config))
+        }
+        Err(error) if undo.is_final => Err(error.context(
+            "this PC has enrolled, and what is in place stays; correct the cause and run `kenny-agent install` again, without the \
+             invitation",
+        )),
         Err(error) => {
+            // The code may be used up by a key whose answer was lost: with that key, and no other, it is good again.
+            let key = config.identity.as_ref().and_then(|identity| KeptKey::take(&identity.key_file));
             undo.run();
+            if let Some(key) = key.filter(|_| terms.is_some()) {
+                key.put_back()?;
+            }
             Err(error.context("what had been changed was put back"))
         }
     }
 }
 
+/// The root that is to be pinned: the one that was given, or the invitation's where none is pinned yet. A server that was
+/// taken over makes invitations too: what is pinned stays unless somebody at the PC says otherwise.
+fn root_to_pin(
+    args: &InstallArgs,
+    terms: Option<&Terms>,
+    layout: &Layout,
+    config: &Config,
+) -> anyhow::Result<Option<Vec<u8>>> {
+    if let Some(file) = &args.trust_root {
+        return Ok(Some(fs_err::read(file)?));
+    }
+    let invited = terms.and_then(|terms| terms.tuf_root.clone());
+    if invited.is_some() && Trust::new(layout, Some(config.clone())).is_pinned() {
+        tracing::warn!(
+            "the root that this PC pinned stays; to pin another, give it with --trust-root"
+        );
+        return Ok(None);
+    }
+    Ok(invited)
+}
+
+/// What an install is made of.
+struct Given<'a> {
+    /// This executable.
+    own: &'a Path,
+    /// The same without the invitation that it carries.
+    carried: Option<&'a Carried>,
+    /// What to enrol with.
+    terms: Option<&'a Terms>,
+    /// The root to pin.
+    root: Option<&'a [u8]>,
+}
+
 fn put_in_place(
     scm: &Scm,
     existing: Option<Service>,
-    own: &Path,
+    args: &InstallArgs,
+    given: &Given<'_>,
     layout: &Layout,
-    config: &Config,
+    config: &mut Config,
     undo: &mut Undo,
 ) -> anyhow::Result<Service> {
+    let &Given { own, carried, terms, root } = given;
+    let in_place = args.in_place
+        || layout.install_dir != Layout::for_service(&layout.service_name)?.install_dir;
     let was_running = existing.as_ref().map(Service::status).transpose()?;
     if let Some(service) = &existing {
         let process = service.process()?;
@@ -125,16 +218,33 @@ fn put_in_place(
             service.stop_and_wait(process, STOP)?;
         }
     }
-    for folder in [&layout.install_dir, &layout.update_dir, &layout.state_dir, &layout.log_dir] {
-        make_folder(folder, undo)?;
-    }
+    make_folders(layout, in_place, undo)?;
     if own != layout.executable {
         keep(&layout.executable, undo)?;
-        update::copy_file(own, &layout.executable)
-            .with_context(|| format!("could not write {}", layout.executable.display()))?;
+        let written = match carried {
+            // Without the invitation, so that it is what was released.
+            Some(carried) => update::write_program(&layout.executable, &carried.executable),
+            None => update::copy_file(own, &layout.executable).map(drop),
+        };
+        written.with_context(|| format!("could not write {}", layout.executable.display()))?;
     }
+    check_image(layout, args)?;
     keep(&layout.config_file, undo)?;
+    if let Some(root) = root {
+        undo.push(trust::keep_pin(layout)?);
+        config.trust.root = Some(trust::pin_root(layout, root)?);
+    }
+    if let Some(terms) = terms {
+        enrolment::enrol(terms, config)?;
+        undo.is_final = true;
+        // Going back to the version before would bring its config back, and with it an identity that is over.
+        update::forget_previous(layout);
+    }
     config.save(&layout.config_file)?;
+    if terms.is_some() {
+        let keep = config.identity.as_ref().map(|identity| identity.key_file.as_path());
+        identity::remove_others(&layout.install_dir, keep);
+    }
     drop(fs_err::remove_file(&layout.state_file));
     let spec = ServiceSpec {
         name: layout.service_name.clone(),
@@ -143,7 +253,7 @@ fn put_in_place(
         } else {
             format!("Kenny agent ({})", layout.service_name)
         },
-        description: "Lets the person who looks after this PC help from afar.".to_owned(),
+        description: super::DESCRIPTION.to_owned(),
         image: layout.executable.clone(),
         arguments: vec![
             "run-service".into(),
@@ -159,9 +269,14 @@ fn put_in_place(
     } else {
         let service = scm.create(&spec)?;
         let name = layout.service_name.clone();
-        undo.push(move || delete(&name));
+        undo.push(move || {
+            drop(installed_apps::remove(&name));
+            delete(&name);
+        });
         service
     };
+    let replaced = installed_apps::register(layout, &spec.display_name, crate::VERSION);
+    replaced.context("could not make the entry in Installed apps")?;
     service.start().context("the service did not start")?;
     service.wait_for_state(ServiceState::Running, CONNECT).with_context(|| {
         let code = service.status().map_or(0, |status| status.service_code);
@@ -190,23 +305,64 @@ fn wait(service: &Service, layout: &Layout, config: &Config) -> Outcome {
     Outcome::NotConnected { why }
 }
 
-fn make_folder(folder: &Path, undo: &mut Undo) -> anyhow::Result<()> {
-    // A file of that name is in the way: what `create_dir_all` says of it names it.
-    if !folder.is_dir() {
-        fs_err::create_dir_all(folder)
-            .context("something is in the way of a folder; move it away and install again")?;
-        let folder = folder.to_owned();
-        // Made by this install, so all that is in it is too: logs of a start that failed.
-        undo.push(move || drop(fs_err::remove_dir_all(folder)));
+/// Makes the folders, out of reach of ordinary accounts from their first moment on. The folder of an installation in place
+/// is somebody else's, and stays as it is.
+fn make_folders(layout: &Layout, in_place: bool, undo: &mut Undo) -> anyhow::Result<()> {
+    let programs = (!in_place).then_some((&layout.install_dir, Purpose::Programs));
+    let others = [
+        (&layout.update_dir, Purpose::Programs),
+        (&layout.state_dir, Purpose::Private),
+        (&layout.log_dir, Purpose::Private),
+    ];
+    for (folder, purpose) in programs.into_iter().chain(others) {
+        let is_new = !folder.exists();
+        protect::folder(folder, purpose)
+            .context("a folder cannot be made out of reach of ordinary accounts")?;
+        if is_new {
+            let folder = folder.to_owned();
+            // Made by this install, so all that is in it is too: logs of a start that failed.
+            undo.push(move || drop(fs_err::remove_dir_all(folder)));
+        }
     }
     Ok(())
+}
+
+/// Refuses to have the service manager run, as SYSTEM, what ordinary accounts can replace.
+fn check_image(layout: &Layout, args: &InstallArgs) -> anyhow::Result<()> {
+    let image = layout.executable.display();
+    match protect::who_may_replace(&layout.executable) {
+        Ok(Verdict::Safe) => Ok(()),
+        Ok(Verdict::Unknown) => {
+            tracing::warn!("this system does not say who may write to {image}");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!("who may write to {image} could not be read: {error}");
+            Ok(())
+        }
+        Ok(Verdict::Writable(by)) => {
+            let by = by.join(", ");
+            if args.in_place && args.yes_i_know {
+                tracing::warn!("{image} runs as SYSTEM and can be replaced by: {by}");
+                return Ok(());
+            }
+            anyhow::bail!(
+                "{image} would run as SYSTEM and can be replaced by: {by}. Correct the rights of the file and its folders, or \
+                 install without --in-place; who wants it nevertheless says --in-place --yes-i-know"
+            )
+        }
+    }
+}
+
+fn aside(path: &Path) -> PathBuf {
+    path.with_extension("before-install")
 }
 
 /// Remembers a file as it is, so that it can be put back.
 fn keep(path: &Path, undo: &mut Undo) -> anyhow::Result<()> {
     let path = path.to_owned();
     if path.exists() {
-        let aside: PathBuf = path.with_extension("before-install");
+        let aside = aside(&path);
         update::copy_file(&path, &aside)
             .with_context(|| format!("could not keep {}", path.display()))?;
         undo.push(move || {

@@ -5,6 +5,8 @@ mod host;
 #[cfg(windows)]
 mod install;
 #[cfg(windows)]
+pub mod installed_apps;
+#[cfg(windows)]
 mod process;
 #[cfg(windows)]
 pub mod scm;
@@ -14,6 +16,10 @@ mod status;
 mod uninstall;
 #[cfg(not(windows))]
 mod unsupported;
+
+/// What the agent is for, as Windows shows it.
+#[cfg(windows)]
+const DESCRIPTION: &str = "Lets the person who looks after this PC help from afar.";
 
 #[cfg(windows)]
 pub use host::{ServiceContext, run_as_service, run_service};

@@ -1,17 +1,23 @@
 //! `status`: what is installed and how it is.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{BUDGET, Journal, Quarantined};
-use kenny_proto::UpdateReport;
+use kenny_proto::frames::Section;
+use kenny_proto::policy::Pause;
+use kenny_proto::{PublicKey, UpdateReport};
 use serde::Serialize;
 
 use super::scm::{Scm, ServiceState, StartType};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::layout::Layout;
+use crate::policy::{Policy, PolicyConfig};
 use crate::state::AgentState;
+use crate::trust::Trust;
 use crate::update::{self, Kept, words};
 
 /// What `status --json` prints.
@@ -30,10 +36,16 @@ struct Report {
     running_version: Option<String>,
     server: Option<String>,
     agent_id: Option<String>,
+    /// How it proves who it is: `key` or `legacy`.
+    identity: Option<&'static str>,
+    /// The server's key that was pinned.
+    server_key: Option<PublicKey>,
     config_error: Option<String>,
     connected: bool,
-    since: Option<jiff::Timestamp>,
+    since: Option<Timestamp>,
     last_error: Option<String>,
+    /// Who has the say over updates, as the telemetry tells it.
+    trust: Section,
     /// The last update, with each step and its time.
     update: Option<UpdateReport>,
     /// What is wrong with the journal, where it cannot be used.
@@ -42,6 +54,10 @@ struct Report {
     previous: Option<Kept>,
     /// Versions that failed on this PC.
     quarantine: Vec<Quarantined>,
+    /// Somebody here paused it.
+    paused: Option<Pause>,
+    /// What this PC never allows.
+    refused_tools: Vec<String>,
     /// What the updater's service does; absent where there is none, as when no update is open.
     updater: Option<&'static str>,
 }
@@ -80,6 +96,8 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
     let (status, setup) = (service.status()?, service.config()?);
     let layout = Layout::new(name, setup.image.clone())?;
     let config = Config::load(&layout.config_file);
+    let policy = config.as_ref().map(|config| config.policy.clone()).unwrap_or_default();
+    let policy = Policy::new(&policy, layout.pause_file.clone());
     let state = AgentState::read(&layout.state_file).ok();
     let current = state.as_ref().filter(|state| Some(state.pid) == status.pid);
     let updater = scm.open_to_look(&update::updater_service(name))?;
@@ -103,6 +121,16 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
         running_version: current.map(|state| state.version.clone()),
         server: config.as_ref().ok().map(|config| config.server.to_string()),
         agent_id: config.as_ref().ok().map(|config| config.agent_id.to_string()),
+        identity: config.as_ref().ok().map(|config| match config.identity {
+            Some(_) => "key",
+            None => "legacy",
+        }),
+        server_key: config
+            .as_ref()
+            .ok()
+            .and_then(|config| config.identity.as_ref())
+            .map(|identity| identity.server_key),
+        trust: Trust::new(&layout, config.as_ref().ok().cloned()).section(Timestamp::now()),
         config_error: config.err().map(|error| crate::words(&error)),
         connected: current.is_some_and(|state| state.connected),
         since: current.map(|state| state.since),
@@ -111,6 +139,8 @@ fn look(name: &str) -> anyhow::Result<Option<Report>> {
         update_problem,
         previous: update::kept(&layout),
         quarantine: journal.as_ref().map_or_else(Vec::new, quarantined),
+        paused: policy.pause(Timestamp::now()),
+        refused_tools: policy.refused_tools().to_vec(),
         updater: updater.map(|updater| updater.state.as_str()),
     }))
 }
@@ -135,11 +165,23 @@ fn in_words(report: &Report) -> String {
     if let (Some(server), Some(agent_id)) = (&report.server, &report.agent_id) {
         lines.push(format!("server: {server} as {agent_id}"));
     }
+    match report.server_key {
+        Some(key) => lines.push(format!("identity: a key of this PC; trusts the server key {key}")),
+        None if report.identity.is_some() => lines.push(
+            "identity: a token (legacy); an invitation of the server's operator gives it a key"
+                .to_owned(),
+        ),
+        None => {}
+    }
     match (report.connected, &report.since, &report.last_error) {
         (true, Some(since), _) => lines.push(format!("connected since {}", words::time(*since))),
         (_, _, Some(error)) => lines.push(format!("not connected: {error}")),
         (_, _, None) => lines.push("not connected".to_owned()),
     }
+    let policy = PolicyConfig { refused_tools: report.refused_tools.clone() };
+    let policy = Policy::new(&policy, PathBuf::new());
+    lines.extend(policy.in_words(report.paused.as_ref()));
+    lines.push(format!("trust: {}", report.trust.summary));
     lines.extend(update_in_words(report));
     lines.join("\n")
 }

@@ -4,19 +4,33 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
+
+use super::installed_apps;
 use super::scm::Scm;
 use crate::cli::UninstallArgs;
+use crate::desktop::{self, Elevated, Look};
 use crate::layout::Layout;
 use crate::update;
+use crate::{enrolment, identity};
 
 /// How long the service may take to stop, and a file to become free.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Removes the service and its files.
+/// Removes the service and its files. What Installed apps starts has no administrator's rights yet, and gets them first.
 pub fn uninstall(args: &UninstallArgs) -> ExitCode {
+    let by_installed_apps = args.quiet || args.dialog;
+    if by_installed_apps {
+        desktop::hide_console();
+    }
+    if by_installed_apps && !desktop::is_administrator() {
+        return elevate(args);
+    }
     match try_uninstall(args) {
         Ok(true) => {
-            crate::cli::print(&format!("{} is removed", args.service_name));
+            if !by_installed_apps {
+                crate::cli::print(&format!("{} is removed", args.service_name));
+            }
             ExitCode::SUCCESS
         }
         Ok(false) => {
@@ -25,6 +39,32 @@ pub fn uninstall(args: &UninstallArgs) -> ExitCode {
         }
         Err(error) => {
             tracing::error!("not removed: {error:#}");
+            if args.dialog {
+                let words = format!(
+                    "Kenny could not be removed: {error:#}.\n\nTry it once more after a restart of the PC."
+                );
+                desktop::show("Kenny", &words, Look::Trouble);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn elevate(args: &UninstallArgs) -> ExitCode {
+    let mut arguments = format!("uninstall --service-name {}", args.service_name);
+    for (given, flag) in
+        [(args.purge, "--purge"), (args.quiet, "--quiet"), (args.dialog, "--dialog")]
+    {
+        if given {
+            arguments.push(' ');
+            arguments.push_str(flag);
+        }
+    }
+    match desktop::run_as_administrator(&arguments) {
+        Ok(Elevated::Ended(code)) => ExitCode::from(code),
+        Ok(Elevated::Declined) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("not removed: Windows did not start it as administrator: {error}");
             ExitCode::FAILURE
         }
     }
@@ -48,12 +88,10 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
         stopped?;
     }
     if !found && !usual.install_dir.exists() && !(args.purge && usual.state_dir.exists()) {
+        installed_apps::remove(&args.service_name)?;
         return Ok(false);
     }
     remove_folder(&layout.update_dir)?;
-    if layout.install_dir == usual.install_dir {
-        remove_executable(&layout)?;
-    }
     for file in ["before-install", "json.before-install"] {
         drop(fs_err::remove_file(layout.executable.with_extension(file)));
         drop(fs_err::remove_file(layout.config_file.with_extension(file)));
@@ -65,9 +103,14 @@ fn try_uninstall(args: &UninstallArgs) -> anyhow::Result<bool> {
     }
     if args.purge {
         drop(fs_err::remove_file(&layout.config_file));
+        identity::remove_others(&layout.install_dir, None);
+        drop(fs_err::remove_file(enrolment::ca_file(&layout.config_file)));
         remove_folder(&layout.state_dir)?;
     }
+    // After all that can fail: until then it can be pressed again.
+    installed_apps::remove(&args.service_name)?;
     if layout.install_dir == usual.install_dir {
+        remove_executable(&layout)?;
         // Stays when something is in it that is not ours, or the config is kept.
         drop(fs_err::remove_dir(&layout.install_dir));
     }
@@ -86,6 +129,7 @@ fn remove_executable(layout: &Layout) -> anyhow::Result<()> {
     use std::os::windows::process::CommandExt as _;
     std::process::Command::new(crate::platform::system_folder().join("cmd.exe"))
         .raw_arg(format!("/d /c \"{line}\""))
+        .creation_flags(CREATE_NO_WINDOW)
         .current_dir(crate::platform::system_folder())
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())

@@ -9,12 +9,15 @@ use jiff::Timestamp;
 use kenny_core::health;
 use kenny_proto::MAX_PUSH_BYTES;
 use kenny_proto::frames::{Section, Snapshot, Status};
+use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::tools::TelemetryArgs;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::platform;
+use crate::policy::Policy;
+use crate::trust::Trust;
 
 /// How long the collectors, which run side by side, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,18 +31,52 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub struct Telemetry {
     started_at: Timestamp,
     service: bool,
+    policy: Policy,
+    has_key: bool,
+    refused: Arc<Mutex<Option<Refused>>>,
+    trust: Option<Trust>,
     readings: Arc<[Reading; COLLECTORS.len()]>,
+}
+
+/// A server that could not prove that it is the agent's.
+#[derive(Debug, Clone)]
+struct Refused {
+    times: u32,
+    last_at: Timestamp,
+    reason: String,
 }
 
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
-const COLLECTORS: [(&str, Collector); 5] =
-    [("host", host), ("uptime", uptime), ("memory", memory), ("disk", disk), ("agent", agent)];
+const COLLECTORS: [(&str, Collector); 8] = [
+    ("host", host),
+    ("uptime", uptime),
+    ("memory", memory),
+    ("disk", disk),
+    ("agent", agent),
+    ("identity", identity),
+    ("trust", trust),
+    (POLICY_SECTION, policy),
+];
 
 impl Telemetry {
-    /// Collectors of an agent that started then, as a service or not.
-    pub fn new(started_at: Timestamp, service: bool) -> Self {
-        Self { started_at, service, readings: Arc::default() }
+    /// Collectors of an agent that started then, as a service or not, and that has a key or a token.
+    pub fn new(started_at: Timestamp, service: bool, has_key: bool, policy: Policy) -> Self {
+        let (refused, readings) = (Arc::default(), Arc::default());
+        Self { started_at, service, policy, has_key, refused, trust: None, readings }
+    }
+
+    /// The same, of an agent that is updated when this trust allows it.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
+    }
+
+    /// A server could not prove that it is the agent's: the right one is told when it is there again.
+    pub fn server_refused(&self, reason: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = refused.as_ref().map_or(0, |refused| refused.times).saturating_add(1);
+        *refused = Some(Refused { times, last_at: Timestamp::now(), reason: reason.to_owned() });
     }
 
     /// Reads the wanted sections, all of them when none is named.
@@ -185,15 +222,53 @@ fn agent(telemetry: &Telemetry) -> io::Result<Section> {
     Ok(section(Status::Ok, summary, fields))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn policy(telemetry: &Telemetry) -> io::Result<Section> {
+    let paused = telemetry.policy.pause(Timestamp::now());
+    let status = if paused.is_some() { Status::Warn } else { Status::Ok };
+    let summary = telemetry.policy.in_words(paused.as_ref()).join("; ");
+    let fields = json!({PAUSED_FIELD: paused, "refused_tools": telemetry.policy.refused_tools()});
+    Ok(section(status, summary, fields))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn identity(telemetry: &Telemetry) -> io::Result<Section> {
+    let kind = if telemetry.has_key { "key" } else { "legacy" };
+    let refused = telemetry.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(Refused { times, last_at, reason }) = refused else {
+        let summary = match kind {
+            "key" => "by a key of this PC; the server proved itself every time",
+            _ => "by a token, as 0.2 has it; the server does not prove itself",
+        };
+        let fields = json!({"kind": kind, "servers_refused": 0});
+        return Ok(section(Status::Ok, summary.to_owned(), fields));
+    };
+    let summary =
+        format!("{times} times since the start something else answered for the server: {reason}");
+    let fields = json!({"kind": kind, "servers_refused": times, "last_refused_at": last_at, "reason": reason});
+    Ok(section(Status::Warn, summary, fields))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
+fn trust(telemetry: &Telemetry) -> io::Result<Section> {
+    Ok(match &telemetry.trust {
+        Some(trust) => trust.section(Timestamp::now()),
+        None => section(Status::Ok, "it is not updated by itself".to_owned(), json!({})),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::PolicyConfig;
 
     #[tokio::test]
     async fn every_section_says_something() {
-        let telemetry = Telemetry::new(Timestamp::now(), false);
+        let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+        let telemetry = Telemetry::new(Timestamp::now(), false, true, policy);
         let all = telemetry.collect(TelemetryArgs::default()).await;
-        assert_eq!(all.keys().collect::<Vec<_>>(), ["agent", "disk", "host", "memory", "uptime"]);
+        let names = ["agent", "disk", "host", "identity", "memory", "policy", "trust", "uptime"];
+        assert_eq!(all.keys().collect::<Vec<_>>(), names);
         for (name, section) in &all {
             assert!(
                 !section.summary.is_empty() && !section.summary.contains("could not"),
@@ -203,6 +278,20 @@ mod tests {
         let one =
             telemetry.collect(TelemetryArgs { sections: Some(vec!["memory".to_owned()]) }).await;
         assert_eq!(one.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn servers_that_were_refused_are_told_to_the_right_one() {
+        let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+        let telemetry = Telemetry::new(Timestamp::now(), false, true, policy);
+        let asked = TelemetryArgs { sections: Some(vec!["identity".to_owned()]) };
+        let well = telemetry.collect(asked.clone()).await.remove("identity").unwrap();
+        assert_eq!((well.status, &well.fields["servers_refused"]), (Status::Ok, &json!(0)));
+        telemetry.server_refused("one");
+        telemetry.server_refused("another key");
+        let told = telemetry.collect(asked).await.remove("identity").unwrap();
+        assert_eq!((told.status, &told.fields["servers_refused"]), (Status::Warn, &json!(2)));
+        assert!(told.summary.contains("another key"), "{}", told.summary);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,9 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::config::Config;
@@ -22,6 +25,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Read buffer: most frames are small, large ones grow it for their time.
 const READ_BUFFER: usize = 4 * 1024;
+
+/// The most that a server's wish to wait is heeded.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// A byte stream, encrypted or not.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -102,9 +108,76 @@ async fn upgrade(config: &Config, host: &str, tcp: TcpStream) -> anyhow::Result<
         .write_buffer_size(0)
         .max_message_size(Some(MAX_FRAME_BYTES))
         .max_frame_size(Some(MAX_FRAME_BYTES));
-    let (socket, _) =
+    let upgraded =
         tokio_tungstenite::client_async_with_config(config.server.as_str(), stream, Some(limits))
-            .await
-            .context("the server did not accept a tunnel at this address")?;
-    Ok(socket)
+            .await;
+    match upgraded {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(answer)) if is_busy(answer.status()) => {
+            Err(Busy { wait: retry_after(answer.headers()) }.into())
+        }
+        Err(error) => Err(error).context("the server did not accept a tunnel at this address"),
+    }
+}
+
+/// The server is there and has too much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server has too much to do and asks to wait {} s", .wait.as_secs())]
+pub struct Busy {
+    /// How long it asks to wait.
+    pub wait: Duration,
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status)
+}
+
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::cli::Identity;
+
+    /// What an agent makes of a server that gives this answer to its upgrade.
+    async fn refused(answer: &str) -> anyhow::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let identity = Identity {
+            server: Some(format!("ws://{}/agent/ws", listener.local_addr().unwrap())),
+            agent_id: Some("pc".to_owned()),
+            token: Some("secret".to_owned()),
+            ..Identity::default()
+        };
+        let config = identity.over(None).unwrap();
+        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+        let serve = async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\n") {
+                heard.push(socket.read_u8().await.unwrap());
+            }
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (connected, ()) = tokio::join!(connect(&config), serve);
+        connected.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_with_too_much_to_do_says_how_long_to_wait() {
+        let wait = async |answer: &str| {
+            let error = refused(answer).await;
+            error.downcast_ref::<Busy>().map(|busy| busy.wait)
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(wait("429 Too Many Requests\r\nretry-after: 7").await, seconds(7));
+        assert_eq!(wait("503 Service Unavailable").await, seconds(0));
+        assert_eq!(wait("429 x\r\nretry-after: 99999999").await, Some(LONGEST_WAIT));
+        assert_eq!(wait("404 Not Found").await, None);
+    }
 }

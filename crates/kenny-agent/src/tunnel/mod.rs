@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connect;
+mod handshake;
 mod session;
 mod sleep;
 
@@ -11,7 +12,7 @@ use kenny_proto::AgentFrame;
 use tokio::sync::{mpsc, oneshot};
 
 pub use backoff::Backoff;
-pub use connect::{connect, tls_config};
+pub use connect::{Busy, connect, tls_config};
 pub use session::{End, Session};
 
 /// A frame on its way to the server.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use kenny_proto::frames::{ErrorCode, Register, Request, Response, ToolError};
+use kenny_proto::frames::{ErrorCode, Meta, Register, Request, Response, ToolError};
 use kenny_proto::{
-    AgentFrame, CloseCode, HEARTBEAT_S, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed, ServerFrame,
+    AgentFrame, AgentId, CloseCode, HEARTBEAT_S, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed,
+    ServerFrame,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -16,8 +17,9 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::connect::Socket;
 use super::sleep::SleepWatch;
-use super::{Outbound, Outbox, QUEUE};
+use super::{Outbound, Outbox, QUEUE, handshake};
 use crate::dispatch::Dispatcher;
+use crate::identity::Credential;
 use crate::platform;
 
 /// Time between heartbeats.
@@ -34,6 +36,10 @@ pub enum End {
     Stopped,
     /// The server does not accept this agent: no use in trying often.
     Unauthorized(String),
+    /// What answers is not the server that this PC enrolled at.
+    Impostor(String),
+    /// This agent has nothing to prove itself with: its key cannot be read.
+    NoKey(String),
     /// A newer connection of the same agent took over.
     Displaced(String),
     /// A frame of the server was over the limit.
@@ -47,7 +53,11 @@ pub struct Session<'a> {
     /// The socket.
     pub socket: Socket,
     /// Who we are.
-    pub register: Register,
+    pub agent_id: AgentId,
+    /// How we prove it.
+    pub credential: Credential,
+    /// What we say of ourselves.
+    pub meta: Meta,
     /// Where requests go.
     pub dispatcher: Arc<Dispatcher>,
     /// Where pushes come from.
@@ -62,20 +72,48 @@ impl Session<'_> {
     /// Runs the connection to its end.
     pub async fn run(mut self) -> End {
         let (mut sink, mut source) = self.socket.split();
-        let register = AgentFrame::Register(Box::new(self.register)).to_json();
-        // A 0.2 server says nothing to a register; it answers this ping.
-        for first in [register, AgentFrame::Ping.to_json()] {
-            if let Err(error) = sink.send(Message::text(first)).await {
-                return End::Lost(error.to_string());
+        let is_accepted = match self.credential {
+            Credential::Key(pinned) => {
+                let introduced = tokio::select! {
+                    biased;
+                    _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopped),
+                    introduced = handshake::introduce(&mut sink, &mut source, &pinned, self.meta) => introduced,
+                };
+                if let Err(end) = introduced {
+                    if let Some(frame) = last_words(&end) {
+                        drop(timeout(FAREWELL, sink.send(Message::Close(Some(frame)))).await);
+                    }
+                    return end;
+                }
+                true
             }
-        }
+            Credential::Token(token) => {
+                let (agent_id, meta) = (self.agent_id, self.meta);
+                let register = Register { agent_id, token: Some(token), nonce: None, meta };
+                let register = AgentFrame::Register(Box::new(register)).to_json();
+                // A 0.2 server says nothing to a register; it answers this ping.
+                for first in [register, AgentFrame::Ping.to_json()] {
+                    if let Err(error) = sink.send(Message::text(first)).await {
+                        return End::Lost(error.to_string());
+                    }
+                }
+                false
+            }
+        };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (farewell, leaving) = oneshot::channel();
         let mut writer = tokio::spawn(write(sink, receiver, leaving));
         self.dispatcher.attach(sender.clone());
         self.outbox.attach(Some(sender.clone()));
-        let end =
-            read(&mut source, &sender, &self.dispatcher, &mut self.stop, self.on_accepted).await;
+        let on_accepted = if is_accepted {
+            // The `welcome` was the end of proving who is who. What acceptance gives rise to is told, so it comes last.
+            self.dispatcher.welcomed();
+            (self.on_accepted)();
+            None
+        } else {
+            Some(self.on_accepted)
+        };
+        let end = read(&mut source, &sender, &self.dispatcher, &mut self.stop, on_accepted).await;
         self.outbox.attach(None);
         self.dispatcher.detach();
         if let Some(frame) = last_words(&end) {
@@ -93,12 +131,10 @@ async fn read(
     sender: &mpsc::Sender<Outbound>,
     dispatcher: &Arc<Dispatcher>,
     stop: &mut watch::Receiver<bool>,
-    on_accepted: &mut (dyn FnMut() + Send),
+    mut on_accepted: Option<&mut (dyn FnMut() + Send)>,
 ) -> End {
-    let mut accepted = false;
     let mut accept = |how: &str| {
-        if !accepted {
-            accepted = true;
+        if let Some(on_accepted) = on_accepted.take() {
             tracing::info!(how, "the server accepted this agent");
             on_accepted();
         }
@@ -139,11 +175,15 @@ async fn read(
         last_frame = Instant::now();
         match ServerFrame::parse(&text) {
             Ok(Parsed::Frame(ServerFrame::Welcome(welcome))) => {
+                dispatcher.welcomed();
                 accept(&format!("welcome, session {}", welcome.session));
             }
             Ok(Parsed::Frame(ServerFrame::Request(request))) => {
                 accept("a request");
                 handle(dispatcher, request);
+            }
+            Ok(Parsed::Frame(ServerFrame::Challenge(_))) => {
+                tracing::debug!("a challenge that nobody waits for");
             }
             Ok(Parsed::Frame(ServerFrame::Cancel { id })) => dispatcher.cancel(id),
             Ok(Parsed::Frame(ServerFrame::Ping)) => {
@@ -163,7 +203,8 @@ fn handle(dispatcher: &Arc<Dispatcher>, request: Request) {
     dispatcher.start(request);
 }
 
-fn closed(frame: Option<CloseFrame>) -> End {
+/// What a close of the server's means.
+pub fn closed(frame: Option<CloseFrame>) -> End {
     let Some(frame) = frame else {
         return End::Lost("the server closed the connection".to_owned());
     };
@@ -183,7 +224,10 @@ fn last_words(end: &End) -> Option<CloseFrame> {
     let (code, reason) = match end {
         End::Stopped => (CloseCode::GoingAway, "the agent stops"),
         End::TooBig => (CloseCode::TooBig, "a frame of more than 8 MiB"),
-        End::Unauthorized(_) | End::Displaced(_) | End::Lost(_) => return None,
+        End::Impostor(_) => {
+            (CloseCode::Unauthorized, "this is not the server that this agent enrolled at")
+        }
+        End::NoKey(_) | End::Unauthorized(_) | End::Displaced(_) | End::Lost(_) => return None,
     };
     Some(CloseFrame { code: code.as_u16().into(), reason: reason.into() })
 }
@@ -237,6 +281,7 @@ fn encode(frame: &AgentFrame) -> Option<String> {
         | AgentFrame::Telemetry(_)
         | AgentFrame::UpdateStatus(_)
         | AgentFrame::Register(_)
+        | AgentFrame::Auth { .. }
         | AgentFrame::Ping
         | AgentFrame::Pong => Some(text),
     }

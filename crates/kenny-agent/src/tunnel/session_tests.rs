@@ -1,7 +1,7 @@
 //! A session against the other end of a pipe, on a clock that does not wait.
 
 use kenny_proto::frames::{Meta, Section, Snapshot, Status, Telemetry as TelemetryFrame};
-use kenny_proto::{Os, RequestId};
+use kenny_proto::{Nonce, Os, RequestId};
 use serde_json::{Map, Value, json};
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
@@ -10,7 +10,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::*;
 use crate::cli::Identity;
+use crate::identity::testing::Golden;
 use crate::layout::Layout;
+use crate::policy::{Policy, PolicyConfig};
 use crate::run::Mode;
 use crate::tools::Toolbox;
 use crate::tools::telemetry::Telemetry;
@@ -27,6 +29,10 @@ struct Pair {
 }
 
 async fn pair() -> Pair {
+    pair_with(Credential::Token("secret".to_owned())).await
+}
+
+async fn pair_with(credential: Credential) -> Pair {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let near: Box<dyn Stream> = Box::new(near);
     let limits = WebSocketConfig::default()
@@ -46,26 +52,31 @@ async fn pair() -> Pair {
     let (stop, stopping) = watch::channel(false);
     let driver =
         Driver::new(layout, config.clone(), Mode::Foreground, outbox.clone(), stopping.clone());
-    let toolbox = Toolbox { telemetry: Telemetry::new(jiff::Timestamp::now(), false) };
-    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver));
+    let policy = Policy::new(&PolicyConfig::default(), "/nowhere/pause.json".into());
+    let telemetry = Telemetry::new(jiff::Timestamp::now(), false, false, policy.clone());
+    let toolbox = Toolbox { telemetry };
+    let dispatcher = Arc::new(Dispatcher::new(toolbox, driver, policy));
     let meta = Meta {
         hostname: "pc".to_owned(),
         os: Os::Linux,
         version: "1.0.0".to_owned(),
-        protocol: None,
+        protocol: Some(kenny_proto::PROTOCOL.to_owned()),
         arch: None,
         sha256: None,
         service: None,
         update: None,
+        paused: None,
     };
-    let register = Register { agent_id: config.agent_id, token: config.token, meta };
+    let agent_id = config.agent_id;
     let (times, accepted) = watch::channel(0);
     let pushes = outbox.clone();
     let session = tokio::spawn(async move {
         let mut on_accepted = || times.send_modify(|times| *times += 1);
         let session = Session {
             socket,
-            register,
+            agent_id,
+            credential,
+            meta,
             dispatcher,
             outbox,
             stop: stopping,
@@ -92,6 +103,130 @@ impl Pair {
         assert_eq!(pair.hear().await["type"], "ping");
         pair
     }
+}
+
+/// What the server says and signs, as it should or not.
+mod server {
+    use kenny_core::identity::is_signed_by;
+    use kenny_proto::transcript::{Exchange, Purpose};
+    use kenny_proto::{Nonce, PublicKey, Signature};
+
+    use super::*;
+    use crate::identity::testing::Golden;
+
+    pub const NONCE: Nonce = Nonce([3; 32]);
+
+    fn exchange(golden: &Golden, nonce: Nonce) -> Exchange<'_> {
+        Exchange {
+            protocol: kenny_proto::PROTOCOL,
+            agent_id: &golden.agent_id,
+            client_nonce: nonce,
+            server_nonce: NONCE,
+            server_key: golden.server_key,
+        }
+    }
+
+    pub fn challenge(golden: &Golden, nonce: Nonce) -> Value {
+        let transcript = exchange(golden, nonce).transcript(Purpose::TunnelServer);
+        json!({
+            "type": "challenge", "server_nonce": NONCE, "server_key": golden.server_key,
+            "server_signature": golden.server().sign(&transcript)
+        })
+    }
+
+    pub fn is_answer(golden: &Golden, agent: PublicKey, nonce: Nonce, auth: &Value) -> bool {
+        let signature: Signature = serde_json::from_value(auth["signature"].clone()).unwrap();
+        let transcript = exchange(golden, nonce).transcript(Purpose::TunnelAgent);
+        is_signed_by(&agent, &transcript, &signature)
+    }
+}
+
+fn key_agent(golden: &Golden) -> Credential {
+    Credential::Key(Arc::new(golden.agent()))
+}
+
+/// An agent with a key that has registered, and its nonce.
+async fn registered(golden: &Golden) -> (Pair, Nonce) {
+    let mut pair = pair_with(key_agent(golden)).await;
+    let register = pair.hear().await;
+    assert_eq!((&register["type"], &register["token"]), (&json!("register"), &Value::Null));
+    let nonce = serde_json::from_value(register["nonce"].clone()).unwrap();
+    (pair, nonce)
+}
+
+const WELCOME: &str = r#"{"type":"welcome","protocol":"0.3","session":"6f6d1e0e-8c3c-4f0e-9d5c-2f1f0a4f6a11",
+    "heartbeat_s":30,"server_time":"2026-11-24T00:00:00Z"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_with_a_key_is_accepted_by_its_own_server_after_both_signed() {
+    let golden = Golden::read();
+    let (mut pair, nonce) = registered(&golden).await;
+    pair.say(server::challenge(&golden, nonce)).await;
+    let auth = pair.hear().await;
+    assert_eq!(auth["type"], "auth");
+    assert!(server::is_answer(&golden, golden.agent_key, nonce, &auth), "{auth}");
+    assert_eq!(*pair.accepted.borrow(), 0);
+    pair.say(serde_json::from_str(WELCOME).unwrap()).await;
+    pair.accepted.wait_for(|times| *times == 1).await.unwrap();
+    pair.say(json!({"type": "pong"})).await;
+    pair.say(json!({"type": "ping"})).await;
+    assert_eq!(pair.hear().await["type"], "pong");
+    assert_eq!(*pair.accepted.borrow(), 1);
+
+    let (_other, another) = registered(&golden).await;
+    assert_ne!(another, nonce, "a nonce is used once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_sign_is_hung_up_on_and_nothing_of_it_is_done() {
+    let golden = Golden::read();
+    let request = json!({ "type": "request", "id": RequestId::random(), "tool": "powershell.exec",
+        "args": {"script": "exit", "timeout_s": 1} });
+    let (_, elsewhere) = registered(&golden).await;
+    let mut not_signed = server::challenge(&golden, elsewhere);
+    not_signed["server_signature"] = json!(kenny_proto::Signature([1; 64]));
+    let mut other_key = server::challenge(&golden, elsewhere);
+    other_key["server_key"] = json!(golden.agent_key);
+    for instead in [
+        serde_json::from_str(WELCOME).unwrap(),
+        json!({ "type": "pong" }),
+        request,
+        json!({ "type": "hologram" }),
+        // A challenge to another register, one without a signature, one of another server.
+        server::challenge(&golden, elsewhere),
+        not_signed,
+        other_key,
+    ] {
+        let (mut pair, _) = registered(&golden).await;
+        pair.say(instead.clone()).await;
+        let Message::Close(Some(frame)) = pair.server.next().await.unwrap().unwrap() else {
+            panic!("no close but an answer to {instead}")
+        };
+        assert_eq!(u16::from(frame.code), CloseCode::Unauthorized.as_u16());
+        let end = pair.session.await.unwrap();
+        assert!(matches!(end, End::Impostor(_)), "{instead}: {end:?}");
+        assert_eq!(*pair.accepted.borrow(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_or_refuses_ends_the_handshake() {
+    let golden = Golden::read();
+    let (pair, _) = registered(&golden).await;
+    let End::Lost(reason) = pair.session.await.unwrap() else { panic!("not lost") };
+    assert!(reason.contains("prove itself within"), "{reason}");
+
+    let (mut pair, nonce) = registered(&golden).await;
+    pair.say(server::challenge(&golden, nonce)).await;
+    pair.hear().await;
+    let frame = CloseFrame { code: 4401.into(), reason: "not this key".into() };
+    pair.server.send(Message::Close(Some(frame))).await.unwrap();
+    let End::Unauthorized(reason) = pair.session.await.unwrap() else { panic!("not refused") };
+    assert!(reason.contains("not this key"), "{reason}");
+
+    let (pair, _) = registered(&golden).await;
+    pair.stop.send_replace(true);
+    assert!(matches!(pair.session.await.unwrap(), End::Stopped));
 }
 
 fn telemetry(bytes: usize) -> AgentFrame {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kenny_core::image;
 use kenny_core::update::{
-    Asked, Effect, File, Host as _, Journal, JournalProblem, Quarantine, Source, Wanted, stage,
+    Asked, Effect, File, Host as _, Journal, JournalProblem, Quarantine, Source, Step, Wanted,
+    stage,
 };
 use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::tools::{RollbackArgs, UpdateArgs, UpdateStaged};
@@ -31,6 +32,7 @@ use super::reporter::{self, ToServer};
 use crate::config::Config;
 use crate::layout::Layout;
 use crate::run::Mode;
+use crate::trust::Trust;
 use crate::tunnel::Outbox;
 
 pub use slot::AfterReply;
@@ -51,6 +53,7 @@ struct Shared {
     mode: Mode,
     outbox: Outbox,
     stop: watch::Receiver<bool>,
+    trust: Trust,
     journal: JournalFile,
     running_sha256: OnceCell<Sha256Digest>,
     /// True once the agent's start has made up its mind about an update that was open.
@@ -100,12 +103,14 @@ impl Driver {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let journal = JournalFile::new(&layout.journal_file);
+        let trust = Trust::new(&layout, Some(config.clone()));
         let shared = Shared {
             layout,
             config,
             mode,
             outbox,
             stop,
+            trust,
             journal,
             running_sha256: OnceCell::new(),
             settled: watch::Sender::new(mode != Mode::Service),
@@ -114,6 +119,11 @@ impl Driver {
             following: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Who has the say over what this agent updates to.
+    pub fn trust(&self) -> Trust {
+        self.shared.trust.clone()
     }
 
     /// Digest of the executable that runs: of the file as it was at the start.
@@ -153,15 +163,32 @@ impl Driver {
             if said != Some((journal.update_id, journal.phase())) {
                 self.shared.outbox.push(reporter::status(&journal, None, None));
             }
+            self.keep_floor();
             return;
         }
         if lock(&self.shared.running).is_some() {
             // It reports itself.
             return;
         }
-        let follow = reporter::follow(self.shared.journal.clone(), self.shared.outbox.clone());
+        let this = self.clone();
+        let follow = async move {
+            reporter::follow(this.shared.journal.clone(), this.shared.outbox.clone()).await;
+            this.keep_floor();
+        };
         if let Some(before) = lock(&self.shared.following).replace(tokio::spawn(follow)) {
             before.abort();
+        }
+    }
+
+    /// What runs is the version floor, once its own update is over.
+    fn keep_floor(&self) {
+        let is_over = self.shared.journal.read().is_ok_and(|journal| {
+            journal.is_none_or(|journal| {
+                journal.step == Step::Committed && journal.version == running_version()
+            })
+        });
+        if is_over {
+            self.shared.trust.committed(&running_version());
         }
     }
 
@@ -321,6 +348,7 @@ impl Driver {
         let life = Life::of_agent(Handle::current(), stop.clone());
         let listener = Box::new(ToServer(outbox.clone()));
         Pc::new(layout.clone(), Some(config.clone()), life, listener, Role::Agent)
+            .with_trust(self.trust())
     }
 }
 

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use kenny_core::image::{self, ImageError};
 use kenny_proto::update::Failure;
-use kenny_proto::{Arch, FailureKind, Os, Sha256Digest};
-use semver::Version;
+use kenny_proto::{FailureKind, Sha256Digest};
 
 pub use crate::platform::replace_file as replace;
+use crate::trust::Authorised;
 
 /// Few calls, and it stays in the cache.
 const BUFFER: usize = 256 * 1024;
@@ -53,10 +53,18 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
     Ok(digest)
 }
 
+/// Writes a program by way of a file beside the target, flushed before it gets its name.
+pub fn write_program(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("exe.new");
+    fs::write(&beside, content)?;
+    flush(&beside)?;
+    replace(&beside, path)
+}
+
 /// Copies bytes into a file, which is on the disk only once it was flushed. Returns the digest of what was copied.
 pub fn copy_bytes(from: &Path, to: &Path) -> io::Result<Sha256Digest> {
     let mut source = File::open(from)?;
-    let mut target = File::create(to)?;
+    let mut target = crate::protect::create_as_private_as(&source, to)?;
     let mut context = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -121,47 +129,43 @@ impl Verified {
     }
 }
 
-/// What a candidate must be.
-#[derive(Debug, Clone)]
-pub struct Expected {
-    /// Digest of its bytes.
-    pub sha256: Sha256Digest,
-    /// The version that it must say it is.
-    pub version: Version,
-    /// This PC's operating system.
-    pub os: Os,
-    /// This PC's native architecture.
-    pub arch: Arch,
-}
-
-/// Checks a file as it lies on disk: first its digest, then what it says of itself.
-pub fn verify(path: &Path, expected: &Expected) -> Result<Verified, Failure> {
+/// Checks a file as it lies on disk against what may run here: first its bytes, then what it says of itself.
+pub fn verify(path: &Path, authorised: &Authorised) -> Result<Verified, Failure> {
     let unreadable = |error: io::Error| {
         fail(FailureKind::Disk, format!("the downloaded file could not be read: {error}"))
     };
     let (held, bytes) = hold(path).map_err(unreadable)?;
     let sha256 = sha256_of(&bytes);
-    if sha256 != expected.sha256 {
+    if sha256 != authorised.sha256() {
         let detail = format!(
             "the downloaded file has SHA-256 {sha256}, the request names {}; nothing was changed",
-            expected.sha256
+            authorised.sha256()
+        );
+        return Err(fail(FailureKind::HashMismatch, detail));
+    }
+    if let Some(length) = authorised.length().filter(|length| *length != bytes.len() as u64) {
+        let detail = format!(
+            "the downloaded file has {} bytes, {length} were signed; nothing was changed",
+            bytes.len()
         );
         return Err(fail(FailureKind::HashMismatch, detail));
     }
     let facts = image::read_facts(&bytes).map_err(|error: ImageError| {
         fail(FailureKind::WrongPlatform, format!("the downloaded file is not an agent: {error}"))
     })?;
-    if (facts.os, facts.arch) != (expected.os, expected.arch) {
+    let (os, arch) = authorised.platform();
+    if (facts.os, facts.arch) != (os, arch) {
         let detail = format!(
-            "the downloaded agent is for {} {}, this PC is {} {}",
-            facts.os, facts.arch, expected.os, expected.arch
+            "the downloaded agent is for {} {}, this PC is {os} {arch}",
+            facts.os, facts.arch
         );
         return Err(fail(FailureKind::WrongPlatform, detail));
     }
-    if facts.version != expected.version {
+    if facts.version != *authorised.version() {
         let detail = format!(
             "the downloaded agent says that it is {}, the request names {}",
-            facts.version, expected.version
+            facts.version,
+            authorised.version()
         );
         return Err(fail(FailureKind::WrongVersion, detail));
     }
@@ -190,7 +194,12 @@ pub fn fail(kind: FailureKind, detail: impl Into<String>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use kenny_proto::{Arch, Os};
+    use semver::Version;
+
     use super::*;
+    use crate::layout::Layout;
+    use crate::trust::{Trust, Wish};
 
     #[test]
     fn a_copy_has_the_digest_of_its_source_and_replaces_what_was_there() {
@@ -209,15 +218,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("candidate.exe");
         fs_err::write(&path, b"MZ not really").unwrap();
-        let expected = |sha256| Expected {
-            sha256,
-            version: Version::new(1, 0, 0),
-            os: Os::Windows,
-            arch: Arch::X86_64,
+        let layout =
+            Layout::with_state_dir("test", folder.path().join("a.exe"), folder.path().into());
+        let trust = Trust::new(&layout, None);
+        let authorised = |sha256| {
+            let (version, running) = (Version::new(1, 0, 0), Version::new(0, 9, 0));
+            let (os, arch) = (Os::Windows, Arch::X86_64);
+            trust.authorise_again(&Wish { version, sha256, running, os, arch }).unwrap()
         };
-        let wrong_hash = verify(&path, &expected(Sha256Digest([0; 32]))).unwrap_err();
+        let wrong_hash = verify(&path, &authorised(Sha256Digest([0; 32]))).unwrap_err();
         assert_eq!(wrong_hash.kind, FailureKind::HashMismatch);
-        let no_agent = verify(&path, &expected(sha256_of(b"MZ not really"))).unwrap_err();
+        let no_agent = verify(&path, &authorised(sha256_of(b"MZ not really"))).unwrap_err();
         assert_eq!(no_agent.kind, FailureKind::WrongPlatform);
         assert!(verify_digest(&path, sha256_of(b"MZ not really")).unwrap().is_some());
         assert!(verify_digest(&path, Sha256Digest([0; 32])).unwrap().is_none());

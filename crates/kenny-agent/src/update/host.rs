@@ -16,7 +16,7 @@ use kenny_proto::{FailureKind, Sha256Digest, UpdateId};
 use semver::Version;
 
 use super::download::{self, Disk, Download, Limits};
-use super::files::{self, Expected, Verified, fail};
+use super::files::{self, Verified, fail};
 use super::gate::Gate;
 use super::life::Life;
 use super::places::Places;
@@ -26,6 +26,7 @@ use super::{JournalFile, preflight, starts};
 use crate::config::{Config, UpdateConfig};
 use crate::layout::Layout;
 use crate::platform;
+use crate::trust::{Authorised, Trust, Wish};
 
 /// Progress is told at most this often (update-guarantees).
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub struct Pc {
     services: Services,
     life: Life,
     reached: Reached,
+    trust: Trust,
     listener: Box<dyn Listener + Send>,
     role: Role,
 }
@@ -75,6 +77,7 @@ impl Pc {
             places: Places::new(layout.clone()),
             journal: JournalFile::new(&layout.journal_file),
             reached: Reached::new(config.clone()),
+            trust: Trust::new(&layout, config.clone()),
             services: Services::new(layout.clone()),
             layout,
             config,
@@ -82,6 +85,12 @@ impl Pc {
             listener,
             role,
         }
+    }
+
+    /// The same with the trust that the rest of this process has.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     fn path(&self, file: File) -> Result<PathBuf, HostError> {
@@ -95,7 +104,12 @@ impl Pc {
         self.places.set_candidate(journal.sha256);
     }
 
-    fn download(&mut self, journal: &Journal, url: &str) -> Result<(), Failure> {
+    fn download(
+        &mut self,
+        journal: &Journal,
+        authorised: &Authorised,
+        url: &str,
+    ) -> Result<(), Failure> {
         let Some(config) = &self.config else {
             let detail = "there is no config that says where downloads may come from";
             return Err(fail(FailureKind::Download, detail));
@@ -104,12 +118,12 @@ impl Pc {
         let url = gate
             .check(url)
             .map_err(|refused| fail(FailureKind::UrlRefused, refused.to_string()))?;
-        self.places.clear_downloads(Some(journal.sha256));
+        self.places.clear_downloads(Some(authorised.sha256()));
         let client = crate::tunnel::tls_config(config)
             .map_err(|error| format!("{error:#}"))
             .and_then(|tls| download::client(&gate, tls).map_err(|error| error.to_string()))
             .map_err(|error| fail(FailureKind::Download, error))?;
-        let staging = self.places.staging(journal.sha256);
+        let staging = self.places.staging(authorised.sha256());
         let mut last: Option<Instant> = None;
         let listener = &mut self.listener;
         let progress = |bytes: u64, total: Option<u64>| {
@@ -118,11 +132,15 @@ impl Pc {
                 listener.progress(journal, bytes, total);
             }
         };
+        let mut limits = Limits::of(&config.update);
+        if let Some(length) = authorised.length() {
+            limits.max_bytes = limits.max_bytes.min(length);
+        }
         let download = Download {
             client: &client,
             url: &url,
             staging: &staging,
-            limits: Limits::of(&config.update),
+            limits,
             disk: Disk::default(),
         };
         self.life.block_on(download.fetch(progress))
@@ -141,17 +159,8 @@ fn refused(attempt: &str, path: &Path, error: &io::Error) -> HostError {
     HostError { refusal, words: format!("could not {attempt} {}: {error}", path.display()) }
 }
 
-/// What the candidate of this journal must be on this PC.
-fn expected(journal: &Journal) -> Expected {
-    Expected {
-        sha256: journal.sha256,
-        version: journal.version.clone(),
-        os: platform::OS,
-        arch: platform::native_arch(),
-    }
-}
-
 impl Host for Pc {
+    type Authorised = Authorised;
     type Verified = Verified;
 
     fn now(&mut self) -> Timestamp {
@@ -257,22 +266,45 @@ impl Host for Pc {
             .map_err(|error| refused("put back", &active, &error))
     }
 
-    fn fetch(&mut self, journal: &Journal) -> Result<(), Failure> {
+    fn authorise(&mut self, journal: &Journal) -> Result<Authorised, Failure> {
+        match (self.role, &journal.source) {
+            // The version that was running when the update began is one whose own update was over.
+            (Role::Agent, Source::Download { .. }) => {
+                self.trust.committed(&journal.from_version);
+                let now = self.now();
+                self.life.block_on(self.trust.authorise(&Wish::of(journal), now))
+            }
+            (Role::Agent, Source::Previous {}) => {
+                self.trust.committed(&journal.from_version);
+                Trust::authorise_kept(journal)
+            }
+            (Role::Updater, Source::Download { .. }) => {
+                self.trust.authorise_again(&Wish::of(journal))
+            }
+            (Role::Updater, Source::Previous {}) => Trust::authorise_kept(journal),
+        }
+    }
+
+    fn fetch(&mut self, journal: &Journal, authorised: &Authorised) -> Result<(), Failure> {
         self.know(journal);
         match &journal.source {
-            Source::Download { url } => self.download(journal, url),
+            Source::Download { url } => self.download(journal, authorised, url),
             Source::Previous {} => {
                 Err(fail(FailureKind::Other, "what was kept on this PC is not downloaded"))
             }
         }
     }
 
-    fn verify_candidate(&mut self, journal: &Journal) -> Result<Verified, Failure> {
+    fn verify_candidate(
+        &mut self,
+        journal: &Journal,
+        authorised: &Authorised,
+    ) -> Result<Verified, Failure> {
         self.know(journal);
         let path = self
             .path(File::Candidate)
             .map_err(|error| fail(FailureKind::Disk, error.to_string()))?;
-        files::verify(&path, &expected(journal))
+        files::verify(&path, authorised)
     }
 
     fn verify_restored(&mut self, journal: &Journal) -> Result<Verified, HostError> {
@@ -286,6 +318,14 @@ impl Host for Pc {
     }
 
     fn preflight(&mut self, journal: &Journal, candidate: &Verified) -> Result<(), Failure> {
+        if self.config.as_ref().is_some_and(|config| config.update.require_authenticode) {
+            platform::check_signature(candidate.path()).map_err(|error| {
+                let detail = format!(
+                    "this PC runs signed executables only, and the new version is refused: {error}"
+                );
+                fail(FailureKind::Untrusted, detail)
+            })?;
+        }
         let proof = preflight::prove(candidate.path(), &self.layout.config_file, journal);
         match self.life.block_on(proof)? {
             None => Ok(()),

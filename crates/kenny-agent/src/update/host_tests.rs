@@ -112,8 +112,13 @@ fn without_a_config_nothing_is_fetched_and_the_waits_are_the_usual_ones() {
     let folder = tempfile::tempdir().unwrap();
     let (mut pc, _) = pc(folder.path());
     let source = Source::Download { url: "http://127.0.0.1:1/x".to_owned() };
-    assert_eq!(pc.fetch(&journal(source)).unwrap_err().kind, FailureKind::Download);
-    assert_eq!(pc.fetch(&journal(Source::Previous {})).unwrap_err().kind, FailureKind::Other);
+    for (source, kind) in
+        [(source, FailureKind::Download), (Source::Previous {}, FailureKind::Other)]
+    {
+        let journal = journal(source);
+        let authorised = pc.authorise(&journal).unwrap();
+        assert_eq!(pc.fetch(&journal, &authorised).unwrap_err().kind, kind);
+    }
     assert_eq!(pc.limits(), WatchLimits { probation_ms: 60_000, connect_ms: 120_000 });
     assert_eq!(pc.reach(), Reach::Unreachable);
     let update = UpdateId::random();

@@ -3,7 +3,7 @@
 
 pub mod download;
 mod driver;
-mod files;
+pub(crate) mod files;
 pub mod gate;
 mod host;
 mod journal;
@@ -35,7 +35,7 @@ use serde::Serialize;
 use crate::layout::Layout;
 
 pub use driver::{AfterReply, Driver};
-pub use files::{copy as copy_file, sha256_of_file};
+pub use files::{Verified, copy as copy_file, sha256_of, sha256_of_file, verify, write_program};
 pub use journal::JournalFile;
 pub use preflight::Said;
 pub use rollback::roll_back;
@@ -81,8 +81,22 @@ pub fn kept(layout: &Layout) -> Option<Kept> {
     let path = places::Places::new(layout.clone()).path(File::Previous)?;
     let bytes = fs_err::read(path).ok()?;
     let facts = image::read_facts(&bytes).ok()?;
-    let sha256 = files::sha256_of(&bytes).to_string();
+    let sha256 = sha256_of(&bytes).to_string();
     Some(Kept { version: facts.version.to_string(), sha256 })
+}
+
+/// Forgets the version that the last update replaced: nothing goes back to it any more.
+pub fn forget_previous(layout: &Layout) {
+    let places = places::Places::new(layout.clone());
+    for path in [File::Previous, File::ConfigKept].into_iter().filter_map(|file| places.path(file))
+    {
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(error = %error, "the version before stays, and going back to it would bring back an identity that is over");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 /// The updater's service name for an agent's service name.

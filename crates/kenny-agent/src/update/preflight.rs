@@ -64,7 +64,7 @@ pub enum ServerSaid {
     Reachable,
     /// It is there and has too much to do.
     Busy,
-    /// It does not know this agent or its token.
+    /// It does not know this agent, its token or its key.
     Refused,
     /// Nobody answered.
     Unreachable,
@@ -115,9 +115,11 @@ impl Said {
             }
             Answer::Busy(status) => (ServerSaid::Busy, Some(format!("it answered {status}"))),
             Answer::Refused => {
-                (ServerSaid::Refused, Some("it does not know this agent or its token".to_owned()))
+                (ServerSaid::Refused, Some("it does not know this agent as it is here".to_owned()))
             }
-            Answer::Unreachable(why) => (ServerSaid::Unreachable, Some(why.clone())),
+            Answer::Unproven(why) | Answer::Unreachable(why) => {
+                (ServerSaid::Unreachable, Some(why.clone()))
+            }
         };
         (self.server, self.detail) = (Some(server), detail);
     }

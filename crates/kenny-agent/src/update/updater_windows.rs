@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use kenny_core::update::{self, File, Finished, Journal};
+use kenny_core::update::{self, File, Finished, Journal, Step};
 
 use super::host::{Listener, Pc, Role};
 use super::life::Life;
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::layout::Layout;
 use crate::logging;
 use crate::service::scm::Scm;
-use crate::service::{ServiceContext, run_as_service};
+use crate::service::{ServiceContext, installed_apps, run_as_service};
 
 /// Gives the updater the word. Called by the agent.
 pub fn release(layout: &Layout) -> anyhow::Result<()> {
@@ -92,10 +92,23 @@ fn work(layout: Layout, context: ServiceContext) -> anyhow::Result<Finished> {
     let config = config(&layout);
     let life = Life::of_worker(context.stop, Some(context.controls))
         .context("could not set up the updater's waits")?;
-    let mut pc = Pc::new(layout, config, life, Box::new(Log), Role::Updater);
+    let mut pc = Pc::new(layout.clone(), config, life, Box::new(Log), Role::Updater);
     let finished = update::finish(&mut pc);
     drop(lock);
+    tell_installed_apps(&layout);
     Ok(finished)
+}
+
+/// Installed apps names the version that the update ended with.
+fn tell_installed_apps(layout: &Layout) {
+    let Ok(Some(journal)) = super::journal(layout) else { return };
+    let version =
+        if journal.step == Step::Committed { &journal.version } else { &journal.from_version };
+    if !journal.is_open()
+        && let Err(error) = installed_apps::set_version(layout, &version.to_string())
+    {
+        tracing::warn!("the entry in Installed apps keeps its version: {error}");
+    }
 }
 
 /// The agent's config as this version reads it. Where the new version made something else of it, the kept one.

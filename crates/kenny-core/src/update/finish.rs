@@ -132,7 +132,10 @@ fn wait_for_word<H: Host>(host: &mut H, journal: &mut Journal) -> Heard {
 
 fn stop<H: Host>(host: &mut H, journal: &Journal, candidate: &mut Option<H::Verified>) -> Event {
     if candidate.is_none() {
-        match host.verify_candidate(journal) {
+        let verified = host
+            .authorise(journal)
+            .and_then(|authorised| host.verify_candidate(journal, &authorised));
+        match verified {
             Ok(verified) => *candidate = Some(verified),
             Err(failed) => return Event::Failed(failed),
         }

@@ -119,6 +119,9 @@ pub enum AgentSeen {
 
 /// A PC.
 pub trait Host {
+    /// The proof that what a journal names may run on this PC. Only [`Host::authorise`] makes one; without one nothing is
+    /// fetched, verified, staged or swapped.
+    type Authorised;
     /// A file whose bytes were checked and can no longer change; only [`Host::verify_candidate`] and
     /// [`Host::verify_restored`] make one, and only one of these goes to the active path.
     type Verified;
@@ -160,10 +163,17 @@ pub trait Host {
     /// [`File::Displaced`] goes back to the active path, where it stood before.
     fn undo_displace(&mut self) -> Result<(), HostError>;
 
+    /// Asks whether what the journal names may run on this PC. Each process asks for itself: the agent whoever has the
+    /// say, the updater what the agent was told.
+    fn authorise(&mut self, journal: &Journal) -> Result<Self::Authorised, Failure>;
     /// Fetches the candidate, flushed.
-    fn fetch(&mut self, journal: &Journal) -> Result<(), Failure>;
-    /// Checks the candidate's digest, platform and version, and keeps it from changing.
-    fn verify_candidate(&mut self, journal: &Journal) -> Result<Self::Verified, Failure>;
+    fn fetch(&mut self, journal: &Journal, authorised: &Self::Authorised) -> Result<(), Failure>;
+    /// Checks that the candidate is what was authorised, by digest, platform and version, and keeps it from changing.
+    fn verify_candidate(
+        &mut self,
+        journal: &Journal,
+        authorised: &Self::Authorised,
+    ) -> Result<Self::Verified, Failure>;
     /// Checks that [`File::ActiveNew`] has the digest of the version that ran before, and keeps it from changing.
     fn verify_restored(&mut self, journal: &Journal) -> Result<Self::Verified, HostError>;
     /// Runs the verified candidate beside the old version.

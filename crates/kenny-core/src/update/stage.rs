@@ -14,27 +14,20 @@ use super::step::{Effect, Event, step};
 pub fn stage<H: Host>(host: &mut H, journal: Journal, effect: Effect) -> Result<Journal, Failure> {
     let mut journal = journal;
     let mut effect = effect;
+    let mut authorised: Option<H::Authorised> = None;
     let mut candidate: Option<H::Verified> = None;
     if journal.step == Step::Accepted {
         (journal, effect) = advance(host, &journal, Event::Begun)?;
     }
     loop {
         let event = match effect {
-            Effect::Download => fetch(host, &journal).map(|()| Event::Downloaded),
-            Effect::Verify => verify(host, &journal).map(|verified| {
+            Effect::Download => fetch(host, &journal, &mut authorised).map(|()| Event::Downloaded),
+            Effect::Verify => verify(host, &journal, &mut authorised).map(|verified| {
                 candidate = Some(verified);
                 Event::Verified
             }),
-            Effect::Preflight => preflight(host, &journal, &mut candidate),
-            Effect::StartUpdater => {
-                keep_and_start(host, &journal).map(Event::UpdaterReady).map_err(|error| {
-                    let kind = match error.refusal {
-                        Refusal::Full => FailureKind::Disk,
-                        Refusal::InUse | Refusal::Other => FailureKind::Updater,
-                    };
-                    failure(kind, format!("the updater could not be started: {error}"))
-                })
-            }
+            Effect::Preflight => preflight(host, &journal, &mut authorised, &mut candidate),
+            Effect::StartUpdater => start_updater(host, &journal, &mut authorised),
             Effect::Reply => return Ok(journal),
             Effect::Stop
             | Effect::Replace
@@ -98,9 +91,27 @@ pub fn close_unstaged<H: Host>(host: &mut H, journal: &Journal, failed: Failure)
     }
 }
 
-fn fetch<H: Host>(host: &mut H, journal: &Journal) -> Result<(), Failure> {
+/// What this process was told. What a process before it was told does not count: it is asked again.
+fn ask<'a, H: Host>(
+    host: &mut H,
+    journal: &Journal,
+    authorised: &'a mut Option<H::Authorised>,
+) -> Result<&'a H::Authorised, Failure> {
+    let told = match authorised.take() {
+        Some(told) => told,
+        None => host.authorise(journal)?,
+    };
+    Ok(authorised.insert(told))
+}
+
+fn fetch<H: Host>(
+    host: &mut H,
+    journal: &Journal,
+    authorised: &mut Option<H::Authorised>,
+) -> Result<(), Failure> {
+    let authorised = ask(host, journal, authorised)?;
     match &journal.source {
-        Source::Download { .. } => host.fetch(journal),
+        Source::Download { .. } => host.fetch(journal, authorised),
         Source::Previous {} => {
             let kept = host.digest(File::Previous).map_err(|error| disk(&error))?;
             if kept != Some(journal.sha256) {
@@ -114,22 +125,43 @@ fn fetch<H: Host>(host: &mut H, journal: &Journal) -> Result<(), Failure> {
     }
 }
 
-fn verify<H: Host>(host: &mut H, journal: &Journal) -> Result<H::Verified, Failure> {
-    host.verify_candidate(journal)
+fn verify<H: Host>(
+    host: &mut H,
+    journal: &Journal,
+    authorised: &mut Option<H::Authorised>,
+) -> Result<H::Verified, Failure> {
+    let authorised = ask(host, journal, authorised)?;
+    host.verify_candidate(journal, authorised)
 }
 
 fn preflight<H: Host>(
     host: &mut H,
     journal: &Journal,
+    authorised: &mut Option<H::Authorised>,
     candidate: &mut Option<H::Verified>,
 ) -> Result<Event, Failure> {
     // Taken up again after a restart of the agent: what was verified then was not held since.
     let candidate = match candidate.take() {
         Some(candidate) => candidate,
-        None => host.verify_candidate(journal)?,
+        None => verify(host, journal, authorised)?,
     };
     host.preflight(journal, &candidate)?;
     Ok(Event::ProvenBeside)
+}
+
+fn start_updater<H: Host>(
+    host: &mut H,
+    journal: &Journal,
+    authorised: &mut Option<H::Authorised>,
+) -> Result<Event, Failure> {
+    ask(host, journal, authorised)?;
+    keep_and_start(host, journal).map(Event::UpdaterReady).map_err(|error| {
+        let kind = match error.refusal {
+            Refusal::Full => FailureKind::Disk,
+            Refusal::InUse | Refusal::Other => FailureKind::Updater,
+        };
+        failure(kind, format!("the updater could not be started: {error}"))
+    })
 }
 
 /// Keeps *previous* and the config, registers the updater and proves that it runs. Returns the kept config's digest.

@@ -39,8 +39,8 @@ impl Bytes {
 
 /// A 64-bit PE with one section, which holds the version resource, if there is one.
 pub fn pe(machine: u16, version_info: Option<&[u8]>) -> Vec<u8> {
-    const DIRECTORIES: u32 = 3;
-    const OPTIONAL_HEADER_BYTES: u16 = 112 + 8 * 3;
+    const DIRECTORIES: u32 = 16;
+    const OPTIONAL_HEADER_BYTES: u16 = 112 + 8 * 16;
     let resources = version_info.map(resources).unwrap_or_default();
     let size = u32_of(resources.len());
     let section_at = u32_of(64 + 4 + 20 + usize::from(OPTIONAL_HEADER_BYTES) + 40);
@@ -56,6 +56,7 @@ pub fn pe(machine: u16, version_info: Option<&[u8]>) -> Vec<u8> {
     image.0.resize(optional_header_at + 108, 0);
     image.u32s(&[DIRECTORIES, 0, 0, 0, 0]);
     image.u32s(&[if resources.is_empty() { 0 } else { SECTION_ADDRESS }, size]);
+    image.0.resize(optional_header_at + usize::from(OPTIONAL_HEADER_BYTES), 0);
     image.0.extend(b".rsrc\0\0\0");
     image.u32s(&[size, SECTION_ADDRESS, size, section_at, 0, 0, 0, 0x4000_0040]);
     image.0.extend(resources);

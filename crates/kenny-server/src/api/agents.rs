@@ -23,13 +23,16 @@ use crate::ops::{self, Operator};
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<AgentList> {
-    Json(ops::agents::list(&app, &operator))
+pub async fn list(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<AgentList>, ApiProblem> {
+    Ok(Json(ops::agents::list(&app, &operator)?))
 }
 
-/// Makes an agent and its token
+/// Makes a legacy agent and its token
 ///
-/// The token is shown this once.
+/// For agents of 0.2; all others are invited (`POST /agents/{id}/invite`). The token is shown this once.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -38,7 +41,7 @@ pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<Agent
     request_body = NewAgent,
     responses(
         (status = CREATED, body = AgentCreated),
-        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = BAD_REQUEST, description = "`invite_instead` without `legacy`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`agent_exists`", body = Problem, content_type = "application/problem+json"),
     )

@@ -1,12 +1,18 @@
 //! The REST API under `/api/v1`: a thin face of `ops`.
 
+mod accounts;
 mod agents;
+mod audit;
 mod events;
 pub mod extract;
 pub mod health;
+mod invitations;
+mod me;
 pub mod problem;
 mod releases;
+mod tokens;
 mod tools;
+mod trust;
 mod updates;
 
 use std::sync::Arc;
@@ -45,7 +51,7 @@ impl utoipa::Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The operator token that the first start of the server printed."))
+            .description(Some("An API token: the one that the first start of the server printed, or one that `POST /login` or `POST /tokens` made."))
             .build();
         openapi
             .components
@@ -57,8 +63,24 @@ impl utoipa::Modify for Bearer {
 /// The routes and their document.
 pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::new()
+        .routes(routes!(me::log_in))
+        .routes(routes!(me::log_out))
+        .routes(routes!(me::show))
+        .routes(routes!(me::set_password))
+        .routes(routes!(me::begin_totp))
+        .routes(routes!(me::confirm_totp))
+        .routes(routes!(me::end_totp))
+        .routes(routes!(me::renew_recovery_codes))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(accounts::list, accounts::create))
+        .routes(routes!(accounts::show, accounts::change, accounts::remove))
+        .routes(routes!(accounts::reset))
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(invitations::invite, invitations::withdraw))
+        .routes(routes!(invitations::list))
+        .routes(routes!(invitations::server))
         .routes(routes!(updates::list, updates::request))
         .routes(routes!(updates::clear))
         .routes(routes!(updates::clear_hold))
@@ -67,7 +89,12 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(releases::list, releases::add))
-        .routes(routes!(events::follow));
+        .routes(routes!(trust::status))
+        .routes(routes!(trust::metadata, trust::publish))
+        .routes(routes!(trust::take_artifact))
+        .routes(routes!(trust::make_online_key))
+        .routes(routes!(events::follow))
+        .routes(routes!(audit::read));
     let (routes, document) =
         OpenApiRouter::with_openapi(Document::openapi()).nest(PREFIX, routes).split_for_parts();
     let json: Arc<str> = to_json(&document).into();

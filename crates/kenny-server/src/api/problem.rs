@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use kenny_proto::api::Problem;
@@ -11,7 +11,12 @@ use crate::ops::OpsError;
 
 /// An error on its way to the client.
 #[derive(Debug)]
-pub struct ApiProblem(pub Problem);
+pub struct ApiProblem {
+    /// The document.
+    pub problem: Problem,
+    /// Seconds after which the same may be asked again, where that is known.
+    pub retry_after_s: Option<u64>,
+}
 
 /// An error with these words.
 pub fn problem(
@@ -20,23 +25,28 @@ pub fn problem(
     title: &str,
     detail: impl Into<String>,
 ) -> ApiProblem {
-    ApiProblem(Problem {
+    let problem = Problem {
         code: code.to_owned(),
         status: status.as_u16(),
         title: title.to_owned(),
         detail: detail.into(),
-    })
+    };
+    ApiProblem { problem, retry_after_s: None }
 }
 
 impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let status =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self.0)).into_response();
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_s = self.retry_after_s;
+        let mut response = (status, Json(self.problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="kenny""#));
+        }
+        if let Some(seconds) = retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -49,7 +59,7 @@ impl From<OpsError> for ApiProblem {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(code = problem.code, source, "{error}");
         }
-        Self(problem)
+        Self { problem, retry_after_s: error.retry_after_s() }
     }
 }
 
@@ -76,7 +86,7 @@ fn bad_request(status: StatusCode, code: &str, detail: &str) -> ApiProblem {
 }
 
 /// What unknown addresses answer.
-pub async fn not_found(uri: Uri) -> ApiProblem {
+pub fn not_found(uri: &Uri) -> ApiProblem {
     problem(
         StatusCode::NOT_FOUND,
         "not_found",

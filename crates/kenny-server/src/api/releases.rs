@@ -23,13 +23,17 @@ use crate::ops::{self, Operator};
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<ReleaseList> {
-    Json(ops::releases::list(&app, &operator))
+pub async fn list(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<ReleaseList>, ApiProblem> {
+    Ok(Json(ops::releases::list(&app, &operator)?))
 }
 
 /// Adds an artifact
 ///
-/// The body is the executable. Version, operating system and architecture are read out of it.
+/// The body is the executable. Version, operating system and architecture are read out of it, and the signer where it
+/// carries an Authenticode signature; the signature is not checked by the server.
 #[utoipa::path(
     post,
     path = "/releases",
@@ -42,7 +46,7 @@ pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<Relea
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "`release_exists`: with other bytes", body = Problem, content_type = "application/problem+json"),
         (status = PAYLOAD_TOO_LARGE, description = "`too_large`", body = Problem, content_type = "application/problem+json"),
-        (status = UNPROCESSABLE_ENTITY, description = "`not_an_agent`", body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, description = "`not_an_agent`, `carries_invitation`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn add(

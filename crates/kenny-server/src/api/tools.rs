@@ -22,8 +22,11 @@ use crate::ops::{self, Operator};
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(app): State<Arc<App>>, operator: Operator) -> Json<ToolList> {
-    Json(ops::tools::list(&app, &operator))
+pub async fn list(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+) -> Result<Json<ToolList>, ApiProblem> {
+    Ok(Json(ops::tools::list(&app, &operator)?))
 }
 
 /// Calls a tool of an agent and waits for its answer

@@ -1,9 +1,11 @@
-//! The MCP face of `ops`: Streamable HTTP at `/mcp`, behind the operator token, without sessions.
+//! The MCP face of `ops`: Streamable HTTP at `/mcp`, behind a token of an account or of a program that one permitted, without
+//! sessions.
 //!
 //! Every request stands for itself, so that a restart of the server ends no conversation and nothing is kept for
 //! clients that never come back.
 
 mod guard;
+mod invitations;
 mod tools;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use crate::app::App;
 
 /// Where it is.
-const PATH: &str = "/mcp";
+pub const PATH: &str = "/mcp";
 
 /// The most that a request's body may have: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;

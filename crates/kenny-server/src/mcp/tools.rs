@@ -14,12 +14,14 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
+use super::invitations;
 use crate::api::problem::ApiProblem;
 use crate::app::App;
-use crate::ops::{self, Operator};
+use crate::ops::{self, Operator, OpsError};
 
 const LIST_AGENTS: &str = "list_agents";
-const AGENT_ID: &str = "agent_id";
+/// The argument that names an agent.
+pub const AGENT_ID: &str = "agent_id";
 
 const INSTRUCTIONS: &str = "\
 Looks after PCs. Each runs an agent, named by its agent_id; list_agents says which there are and which are online. \
@@ -35,7 +37,8 @@ pub struct Tools {
 impl Tools {
     /// The tools of this server.
     pub fn new(app: Arc<App>) -> Self {
-        let tools = std::iter::once(list_agents()).chain(CATALOGUE.iter().map(forwarded)).collect();
+        let own = std::iter::once(list_agents()).chain(invitations::tools());
+        let tools = own.chain(CATALOGUE.iter().map(forwarded)).collect();
         Self { app, tools }
     }
 }
@@ -63,14 +66,19 @@ impl ServerHandler for Tools {
         let operator = operator(&context)?;
         if request.name == LIST_AGENTS {
             let list = ops::agents::list(&self.app, &operator);
-            let list = serde_json::to_value(list).expect("our types serialise");
-            return Ok(CallToolResult::structured(list).into());
+            let list = list.map(|list| serde_json::to_value(list).expect("our types serialise"));
+            return Ok(list.map_or_else(refused, CallToolResult::structured).into());
+        }
+        let mut args = request.arguments.unwrap_or_default();
+        let headers = &parts(&context)?.headers;
+        let own = invitations::call(&self.app, &operator, &request.name, &args, headers).await;
+        if let Some(answer) = own {
+            return Ok(answer.into());
         }
         let Some(tool) = ToolSpec::find(&request.name) else {
             let message = format!("there is no tool `{}`; tools/list names them", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
-        let mut args = request.arguments.unwrap_or_default();
         let Some(Value::String(agent)) = args.remove(AGENT_ID) else {
             let message = "argument `agent_id` must be the id of an agent; list_agents names them";
             return Ok(failed("bad_args", message).into());
@@ -85,19 +93,21 @@ impl ServerHandler for Tools {
         };
         Ok(match result {
             Ok(outcome) => answer(outcome),
-            Err(error) => {
-                let Problem { code, detail, .. } = ApiProblem::from(error).0;
-                failed(&code, &detail)
-            }
+            Err(error) => refused(error),
         }
         .into())
     }
 }
 
+/// The HTTP request that the call came with.
+fn parts(context: &RequestContext<RoleServer>) -> Result<&Parts, ErrorData> {
+    let parts = context.extensions.get::<Parts>();
+    parts.ok_or_else(|| ErrorData::internal_error("the call came without a request", None))
+}
+
 /// Whom `guard` let through.
 fn operator(context: &RequestContext<RoleServer>) -> Result<Arc<Operator>, ErrorData> {
-    let parts = context.extensions.get::<Parts>();
-    let operator = parts.and_then(|parts| parts.extensions.get::<Arc<Operator>>());
+    let operator = parts(context)?.extensions.get::<Arc<Operator>>();
     operator.cloned().ok_or_else(|| ErrorData::internal_error("the request has no operator", None))
 }
 
@@ -123,7 +133,8 @@ fn forwarded(tool: &ToolSpec) -> Tool {
     Tool::new(tool.underscore_name(), tool.description, schema).with_annotations(hints)
 }
 
-fn object(value: Value) -> JsonObject {
+/// A schema that is written as an object.
+pub fn object(value: Value) -> JsonObject {
     let Value::Object(object) = value else { unreachable!("written as an object") };
     object
 }
@@ -144,7 +155,14 @@ fn answer(outcome: ToolOutcome) -> CallToolResult {
     CallToolResult::structured(Value::Object(result))
 }
 
-fn failed(code: &str, message: &str) -> CallToolResult {
+/// What an operation of ours was refused with.
+pub fn refused(error: OpsError) -> CallToolResult {
+    let Problem { code, detail, .. } = ApiProblem::from(error).problem;
+    failed(&code, &detail)
+}
+
+/// A tool's error.
+pub fn failed(code: &str, message: &str) -> CallToolResult {
     CallToolResult::structured_error(json!({"code": code, "message": message}))
 }
 

@@ -1,27 +1,138 @@
 //! Why an operator's action was refused or did not work out: a stable code, a status, and what to do.
 
+use jiff::Timestamp;
 use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
-use kenny_proto::{AgentIdError, Sha256Digest, UpdateId};
+use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
+use crate::accounts::{Busy, LoginError, TokenError, WeakPassword, seconds};
+use crate::invite::SetupError;
 use crate::releases::ReceiveError;
 use crate::store::StoreError;
+use crate::trust::{PublishError, Refusal};
 use crate::tunnel::CallError;
+
+const DATABASE: (&str, u16, &str) = ("database_unavailable", 503, "The database is not available");
+
+/// Seconds in which the passwords that wait are checked.
+const BUSY_FOR_S: u64 = 5;
+const BUSY: (&str, u16, &str) = ("busy", 503, "Too much at a time");
 
 /// Why an operator's action was refused or did not work out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
     /// No token came.
-    #[error("this needs the operator token: send `Authorization: Bearer kenny_op_...`")]
+    #[error("this needs an API token: send `Authorization: Bearer kenny_op_...`")]
     NoToken,
-    /// Another token came.
+    /// Another token came, or one that was revoked.
     #[error(
-        "the token is not the operator's; `kenny-server reset-token` makes a new one when it is lost"
+        "the token is not, or no longer, accepted; `kenny login URL --account NAME` makes a new one, and so does \
+         `kenny-server reset-token` where nobody can log in any more"
     )]
     WrongToken,
+    /// The token's time is over.
+    #[error(
+        "the token ended at {}; `kenny login URL --account NAME` makes a new one", .0.strftime("%Y-%m-%d %H:%M:%SZ")
+    )]
+    TokenExpired(Timestamp),
+    /// The role does not include it.
+    #[error(
+        "this needs the role {needed}, and {account} acts as {role} here; ask an owner, or use a token or an account that \
+         has the role"
+    )]
+    RoleNeeded {
+        /// What it takes.
+        needed: Role,
+        /// What is there.
+        role: Role,
+        /// Whose it is.
+        account: String,
+    },
+    /// No such account.
+    #[error("there is no account `{0}`; `kenny account list` names them")]
+    UnknownAccount(String),
+    /// The name is taken.
+    #[error("an account `{0}` exists already; choose another name")]
+    AccountExists(String),
+    /// Nobody could decide anything any more.
+    #[error(
+        "no owner could act on this server afterwards: make another account an owner first, or give this one a password \
+         (`kenny account password`)"
+    )]
+    LastOwner,
+    /// Not a password.
+    #[error(transparent)]
+    WeakPassword(#[from] WeakPassword),
+    /// A second factor without a first.
+    #[error("the account has no password yet; set one first (`kenny account password`)")]
+    NoPassword,
+    /// Replacing would be disabling without saying so.
+    #[error(
+        "the account has a second factor already; disable it first (`kenny account totp disable`)"
+    )]
+    TotpThere,
+    /// Nothing to confirm, or to have codes for.
+    #[error(
+        "there is no second factor that this could be for; begin with `kenny account totp enable`"
+    )]
+    TotpNotBegun,
+    /// No such token, or not this account's.
+    #[error("there is no token {0} that you could revoke; `kenny token list` shows them")]
+    UnknownToken(i64),
+    /// A session asked.
+    #[error("this request came without an API token, so that there is none to revoke")]
+    NoTokenToRevoke,
+    /// Not what a token is for.
+    #[error(
+        "a token's name has 1 to 100 characters and says what it is for, such as `backup script`"
+    )]
+    BadTokenName,
+    /// Over before it began.
+    #[error("a token that ends at {} would not work; name a time in the future", .0.strftime("%Y-%m-%d %H:%M:%SZ"))]
+    EndsInThePast(Timestamp),
+    /// The account's share is used up.
+    #[error(
+        "the account has 100 tokens, which is the most; revoke some first (`kenny token list`)"
+    )]
+    TooManyTokens,
+    /// Too many passwords at a time.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// Nobody was logged in.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// Not an access token for this address, or not any more.
+    #[error(
+        "the access token is not, or no longer, accepted at this address: the program refreshes it, or asks the person again"
+    )]
+    WrongAccess,
+    /// The program was not permitted so much.
+    #[error(
+        "this needs the scope `{needed}`, and the program was permitted `{has}`: it can ask the person for more"
+    )]
+    ScopeNeeded {
+        /// What it takes.
+        needed: &'static str,
+        /// What is there.
+        has: &'static str,
+    },
     /// No such agent.
     #[error("there is no agent `{0}`")]
     UnknownAgent(String),
+    /// No such target in the signed metadata.
+    #[error("the signed metadata has no target {0}; GET /api/v1/trust lists them")]
+    UnknownTarget(String),
+    /// What was published is not taken.
+    #[error(transparent)]
+    Trust(#[from] Refusal),
+    /// An artifact that is not the one that was announced.
+    #[error("the uploaded file has the sha256 {found}, not {announced}")]
+    OtherArtifact {
+        /// What came.
+        found: Sha256Digest,
+        /// What the address says.
+        announced: Sha256Digest,
+    },
     /// No such update.
     #[error("there is no update `{0}`")]
     UnknownUpdate(String),
@@ -33,9 +144,28 @@ pub enum OpsError {
     AgentId(#[from] AgentIdError),
     /// The id is taken.
     #[error(
-        "an agent `{0}` exists already; remove it first to give it a new token, or choose another id"
+        "an agent `{0}` exists already: `kenny agent invite {0}` gives it a key. Remove it first to give it a new token, or choose \
+         another id"
     )]
     AgentExists(String),
+    /// Agents are invited; tokens are for those of 0.2.
+    #[error(
+        "agents enrol with a key of their own: `kenny agent invite {0}` (POST /api/v1/agents/{0}/invite) makes the agent and \
+         its invitation. A token is for agents of 0.2 alone, and has to be asked for: `kenny agent add {0} --legacy` \
+         (`\"legacy\": true`)"
+    )]
+    InviteInstead(String),
+    /// Nothing to withdraw.
+    #[error("{0} has no open invitation; `kenny agent invitations` lists those that are")]
+    NoInvitation(String),
+    /// An invitation that would be good for too long, or not long enough.
+    #[error("`expires_s` must be between {min_s} and {max_s}")]
+    BadExpiry {
+        /// The least.
+        min_s: u64,
+        /// The most.
+        max_s: u64,
+    },
     /// Wrong arguments of a tool.
     #[error("{0}")]
     BadArgs(#[from] ArgError),
@@ -150,12 +280,33 @@ pub enum OpsError {
         /// What is there.
         there: Sha256Digest,
     },
+    /// There is no installer to be had.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The upload was refused.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<PublishError> for OpsError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Refused(refusal) => Self::Trust(refusal),
+            PublishError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<TokenError> for OpsError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Self::WrongToken,
+            TokenError::Expired(end) => Self::TokenExpired(end),
+        }
+    }
 }
 
 impl OpsError {
@@ -174,13 +325,48 @@ impl OpsError {
     /// What callers decide by, the HTTP status, and a short name.
     pub const fn facts(&self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::NoToken | Self::WrongToken => ("unauthorized", 401, "Not authorised"),
+            Self::NoToken | Self::WrongToken | Self::WrongAccess => {
+                ("unauthorized", 401, "Not authorised")
+            }
+            Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
+            Self::RoleNeeded { .. } => ("forbidden", 403, "Not with this role"),
+            Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
+            Self::AccountExists(_) => ("account_exists", 409, "The account exists"),
+            Self::LastOwner => ("last_owner", 409, "The last owner stays"),
+            Self::WeakPassword(_) => ("weak_password", 400, "Not a good password"),
+            Self::NoPassword => ("no_password", 409, "No password yet"),
+            Self::TotpThere => ("totp_there", 409, "There is a second factor already"),
+            Self::TotpNotBegun => ("totp_not_begun", 409, "There is no second factor"),
+            Self::UnknownToken(_) => ("unknown_token", 404, "No such token"),
+            Self::NoTokenToRevoke => ("no_token", 409, "There is no token to revoke"),
+            Self::BadTokenName => ("bad_token_name", 400, "Not a token's name"),
+            Self::EndsInThePast(_) => ("bad_expiry", 400, "Not a time in the future"),
+            Self::TooManyTokens => ("too_many_tokens", 409, "Too many tokens"),
+            Self::Busy(_) => BUSY,
+            Self::Login(error) => match error {
+                LoginError::Wrong => ("wrong_login", 401, "Not logged in"),
+                LoginError::CodeNeeded => ("code_needed", 401, "A second factor is needed"),
+                LoginError::WrongCode => ("wrong_code", 401, "Not the right code"),
+                LoginError::Throttled(_) => ("too_many_logins", 429, "Too many failed logins"),
+                LoginError::Disabled => ("account_disabled", 403, "The account is disabled"),
+                LoginError::PasswordNeeded => ("password_needed", 400, "The password is needed"),
+                LoginError::Busy(_) => BUSY,
+                LoginError::Store(_) => DATABASE,
+            },
+            Self::ScopeNeeded { .. } => ("scope_needed", 403, "Not permitted"),
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
+            Self::UnknownTarget(_) => ("unknown_target", 404, "No such target"),
+            Self::Trust(_) => ("untrusted", 422, "Not authorised by the keys"),
+            Self::OtherArtifact { .. } => ("other_artifact", 422, "Another artifact"),
             Self::UnknownUpdate(_) => ("unknown_update", 404, "No such update"),
             Self::UnknownTool(_) => ("unknown_tool", 404, "No such tool"),
             Self::AgentId(_) => ("bad_agent_id", 400, "Not an agent id"),
             Self::AgentExists(_) => ("agent_exists", 409, "The agent exists"),
-            Self::BadArgs(_) | Self::BadTimeout { .. } => ("bad_args", 400, "Wrong arguments"),
+            Self::InviteInstead(_) => ("invite_instead", 400, "Invite it instead"),
+            Self::NoInvitation(_) => ("no_invitation", 404, "No open invitation"),
+            Self::BadArgs(_) | Self::BadTimeout { .. } | Self::BadExpiry { .. } => {
+                ("bad_args", 400, "Wrong arguments")
+            }
             Self::BadVersion(_) => ("bad_version", 400, "Not a version"),
             Self::AgentOffline(_) | Self::RollbackOffline { .. } => {
                 ("agent_offline", 409, "The agent is offline")
@@ -203,15 +389,32 @@ impl OpsError {
                 ("nothing_to_go_back_to", 409, "There is nothing to go back to")
             }
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
+            Self::Setup(SetupError::Gone(_) | SetupError::Carry { .. }) => {
+                ("no_installer", 500, "There is no installer")
+            }
+            Self::Setup(SetupError::Unreadable(_)) => {
+                ("storage", 500, "The server could not read it")
+            }
             Self::Receive(error) => match error {
                 ReceiveError::NotAnAgent(_) => ("not_an_agent", 422, "Not an agent"),
+                ReceiveError::CarriesInvitation => {
+                    ("carries_invitation", 422, "It carries an invitation")
+                }
                 ReceiveError::TooLarge => ("too_large", 413, "Too large"),
                 ReceiveError::DiskFull => ("disk_full", 507, "The server's disk is full"),
                 ReceiveError::Interrupted(_) => ("interrupted", 400, "The upload ended early"),
                 ReceiveError::Storage(_) => ("storage", 500, "The server could not store it"),
             },
-            Self::Store(_) => ("database_unavailable", 503, "The database is not available"),
+            Self::Store(_) => DATABASE,
         }
+    }
+
+    /// Seconds after which the same may be asked again, where that is known.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        if let Self::Login(LoginError::Throttled(wait)) = self {
+            return Some(seconds(*wait));
+        }
+        matches!(self, Self::Busy(_) | Self::Login(LoginError::Busy(_))).then_some(BUSY_FOR_S)
     }
 
     /// As the REST API says it.

@@ -10,8 +10,9 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Operator, OpsError, agent};
+use super::{Action, Operator, OpsError};
 use crate::app::App;
+use crate::audit::Subject;
 use crate::store::rows;
 
 /// A listener that missed more than this starts over instead.
@@ -21,12 +22,13 @@ const MAX_REPLAY: u32 = 10_000;
 /// goes down.
 pub async fn follow(
     app: &Arc<App>,
-    _operator: &Operator,
+    operator: &Operator,
     agent_name: Option<&str>,
     last_seen: Option<i64>,
 ) -> Result<impl Stream<Item = Arc<Event>> + Send + use<>, OpsError> {
+    let permit = operator.may(app, Action::FollowEvents, Subject::default())?;
     let agent_id =
-        agent_name.map(|name| agent(app, name)).transpose()?.map(|entry| entry.id.clone());
+        agent_name.map(|name| permit.agent(app, name)).transpose()?.map(|entry| entry.id.clone());
     // Listening before reading: what happens in between comes twice and is sorted out by its id.
     let receiver = app.events.listen();
     let mut waiting = VecDeque::new();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Operator, OpsError, agent};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
+use crate::audit::{Facts, Subject, cut};
 use crate::events::kind;
 use crate::fleet::HeldVersion;
 use crate::rollout::{self, is_version};
@@ -13,8 +14,13 @@ use crate::store::update_rows;
 
 /// Clears every hold of an agent. Where the wanted version was held it is tried again, with a fresh budget and whatever
 /// the agent itself thinks of the version; without a hold nothing changes.
-pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(), OpsError> {
-    let entry = agent(app, id)?;
+pub async fn clear(app: &Arc<App>, operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::ClearHold, Subject::agent(id))?;
+    permit.carry_out(app, take_off(app, &permit, id)).await
+}
+
+async fn take_off(app: &Arc<App>, permit: &Permit<'_>, id: &str) -> Result<(), OpsError> {
+    let entry = permit.agent(app, id)?;
     let _intent = entry.intent.lock().await;
     let held: Vec<HeldVersion> = {
         let state = entry.lock();
@@ -28,8 +34,10 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
         return Ok(());
     }
     let (agent_id, cleared) = (entry.id.clone(), held.clone());
-    app.store
-        .run(move |connection| {
+    let versions: Vec<&str> = held.iter().map(|held| held.hold.version.as_str()).collect();
+    let facts = Facts::from([("versions".to_owned(), cut(&versions.join(", ")))]);
+    permit
+        .change(app, facts, move |connection| {
             cleared.iter().try_for_each(|held| update_rows::set_hold(connection, &agent_id, held))
         })
         .await?;

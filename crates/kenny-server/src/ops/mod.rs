@@ -1,22 +1,44 @@
 //! Every operator action, authorised once and recorded once. The faces (`api`, `mcp`) only translate.
 //!
-//! Each action takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask.
+//! Each op takes an [`Operator`], which only [`Operator::authorise`] makes: a face cannot forget to ask. With it an op asks
+//! for a [`Permit`] to its [`Action`] first, and has agents, changes and calls only through that.
 
+pub mod accounts;
+mod action;
 pub mod agents;
+pub mod audit;
 mod error;
 pub mod events;
 pub mod holds;
+pub mod invitations;
+pub mod me;
+mod permit;
+pub mod programs;
 pub mod releases;
 pub mod rollback;
+pub mod sessions;
+pub mod tokens;
 pub mod tools;
+pub mod trust;
 pub mod updates;
 
+pub use action::Action;
 pub use error::OpsError;
+pub use permit::Permit;
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::time::Duration;
 
+use jiff::Timestamp;
+use kenny_proto::api::ServerInfo;
+use kenny_proto::{Role, TUNNEL_PATH};
+
+use crate::accounts::{Account, AccountId, TokenId};
 use crate::app::App;
-use crate::fleet::AgentEntry;
+use crate::audit::Subject;
+
+/// The longest that a look at the clock lasts: a clock that is set does not keep an ended token alive for long.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
 
 /// Through which face an operator acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +47,8 @@ pub enum Face {
     Rest,
     /// The Model Context Protocol.
     Mcp,
+    /// A browser.
+    Web,
 }
 
 impl Face {
@@ -33,24 +57,123 @@ impl Face {
         match self {
             Self::Rest => "rest",
             Self::Mcp => "mcp",
+            Self::Web => "web",
         }
     }
 }
 
-/// Somebody who may act on the fleet.
+/// Somebody who may act, through one request.
 #[derive(Debug)]
 pub struct Operator {
+    account_id: AccountId,
+    account: String,
+    role: Role,
     face: Face,
+    from: Option<IpAddr>,
+    token: Option<TokenId>,
+    /// Of the account, when the request came.
+    generation: i64,
 }
 
 impl Operator {
-    /// Whoever has the operator token.
-    pub fn authorise(app: &App, token: Option<&str>, face: Face) -> Result<Self, OpsError> {
-        match token {
-            Some(token) if app.operator_token.matches(token) => Ok(Self { face }),
-            Some(_) => Err(OpsError::WrongToken),
-            None => Err(OpsError::NoToken),
+    /// Whoever has this token. `from` is the peer's address.
+    pub fn authorise(
+        app: &App,
+        token: Option<&str>,
+        face: Face,
+        from: Option<IpAddr>,
+    ) -> Result<Self, OpsError> {
+        let token = token.ok_or(OpsError::NoToken)?;
+        let (account, token) = app.accounts.token(token, Timestamp::now())?;
+        let operator = Self::of_account(&account, face, from).limited_to(token.role);
+        Ok(Self { token: Some(token.id), ..operator })
+    }
+
+    /// Whoever proved to be this account: by a session, for example. The caller has looked whether the account is
+    /// enabled, and whether the proof is of its current generation.
+    pub(crate) fn of_account(account: &Account, face: Face, from: Option<IpAddr>) -> Self {
+        Self {
+            account_id: account.id,
+            account: account.name.to_string(),
+            role: account.role,
+            face,
+            from,
+            token: None,
+            generation: account.generation,
         }
+    }
+
+    /// The same, who may do no more than `role`.
+    pub(crate) fn limited_to(self, role: Role) -> Self {
+        Self { role: self.role.min(role), ..self }
+    }
+
+    /// Refuses what the role does not include.
+    pub fn require(&self, needed: Role) -> Result<(), OpsError> {
+        if self.role >= needed {
+            Ok(())
+        } else {
+            Err(OpsError::RoleNeeded {
+                needed,
+                role: self.role,
+                account: self.account().to_owned(),
+            })
+        }
+    }
+
+    /// Ready once a request like this one would be refused: its token was revoked or ended, its account was disabled or
+    /// removed or may do less. For answers that go on and on.
+    pub async fn until_over(self, app: &App) {
+        let mut changes = app.accounts.changes();
+        loop {
+            changes.mark_unchanged();
+            let Some(end) = self.holds_until(app, Timestamp::now()) else { return };
+            let changed = tokio::time::timeout(end, changes.changed()).await;
+            if changed.is_ok_and(|changed| changed.is_err()) {
+                return;
+            }
+        }
+    }
+
+    /// For how long this would still be accepted, as far as is known now.
+    fn holds_until(&self, app: &App, now: Timestamp) -> Option<Duration> {
+        let account = app.accounts.get(self.account_id).filter(|account| !account.disabled)?;
+        let Some(token) = self.token else {
+            let same = account.generation == self.generation && account.role >= self.role;
+            return same.then_some(LOOK_AGAIN);
+        };
+        let token = app.accounts.token_of_id(token)?;
+        if token.role.min(account.role) < self.role {
+            return None;
+        }
+        let Some(end) = token.expires_at else { return Some(LOOK_AGAIN) };
+        let left = Duration::try_from(end.duration_since(now)).ok()?;
+        (!left.is_zero()).then(|| left.min(LOOK_AGAIN))
+    }
+
+    /// The account's name.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The account.
+    pub const fn account_id(&self) -> AccountId {
+        self.account_id
+    }
+
+    /// The token that this request came with; none when it was something else that proved the account.
+    pub const fn token(&self) -> Option<TokenId> {
+        self.token
+    }
+
+    /// What this request may do: what the account may, or less.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The address that the request came from.
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Through which face.
@@ -59,7 +182,19 @@ impl Operator {
     }
 }
 
-/// The agent of this name.
-fn agent(app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
-    app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
+/// The server itself.
+pub fn server(app: &App, operator: &Operator) -> Result<ServerInfo, OpsError> {
+    operator.may(app, Action::ShowServer, Subject::default())?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(ServerInfo { version, server_key: app.identity.public() })
+}
+
+/// The tunnel's address, for agents that reach the server as the operator does.
+fn tunnel_address(base_url: &str) -> String {
+    format!("{}{TUNNEL_PATH}", base_url.replacen("http", "ws", 1))
+}
+
+/// A time for people.
+fn minute(at: Timestamp) -> impl std::fmt::Display {
+    at.strftime("%Y-%m-%d %H:%M Z")
 }

@@ -7,15 +7,17 @@ use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
 use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
-use kenny_proto::{Arch, Os};
+use kenny_proto::{Arch, Os, Sha256Digest};
 use semver::Version;
 
-use super::{Operator, OpsError};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::events::kind;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::store::rows;
+use crate::trust::Target;
 
 /// Every release, in memory: the reconciler asks while the database may not answer.
 pub struct Releases {
@@ -67,6 +69,24 @@ impl Releases {
         })
     }
 
+    /// What an invited PC installs: the newest agent for Windows, a finished version before one that is not, and the one
+    /// that runs on every processor before others.
+    pub fn for_setup(&self) -> Option<Release> {
+        let mut list = self.list();
+        list.retain(|release| release.os == Os::Windows);
+        list.into_iter().max_by_key(|release| {
+            let version = Version::parse(&release.version).ok();
+            let is_finished = version.as_ref().is_some_and(|version| version.pre.is_empty());
+            (is_finished, version, release.arch == Arch::X86_64)
+        })
+    }
+
+    /// The artifact for Windows that has this digest.
+    pub fn windows_by_digest(&self, sha256: Sha256Digest) -> Option<Release> {
+        let list = self.list();
+        list.into_iter().find(|release| release.os == Os::Windows && release.sha256 == sha256)
+    }
+
     /// Whether there is an artifact of the version for any platform.
     pub fn any(&self, version: &Version) -> Result<(), OpsError> {
         let wanted = version.to_string();
@@ -97,14 +117,27 @@ fn missing(version: &str, platform: Option<&str>, list: &[Release]) -> String {
 }
 
 /// Every release.
-pub fn list(app: &App, _operator: &Operator) -> ReleaseList {
-    ReleaseList { releases: app.releases.list() }
+pub fn list(app: &App, operator: &Operator) -> Result<ReleaseList, OpsError> {
+    operator.may(app, Action::ListReleases, Subject::default())?;
+    Ok(ReleaseList { releases: app.releases.list() })
 }
 
 /// Takes an executable in. Exactly the same bytes again change nothing.
 pub async fn add<E>(
     app: &App,
-    _operator: &Operator,
+    operator: &Operator,
+    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> Result<ReleaseAdded, OpsError>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let permit = operator.may(app, Action::AddRelease, Subject::default())?;
+    permit.carry_out(app, take_in(app, &permit, body)).await
+}
+
+async fn take_in<E>(
+    app: &App,
+    permit: &Permit<'_>,
     body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<ReleaseAdded, OpsError>
 where
@@ -118,6 +151,7 @@ where
         sha256: received.sha256,
         size_bytes: received.size_bytes,
         added_at: Timestamp::now(),
+        signer: received.signer.clone(),
     };
     let _adding = app.releases.adding.lock().await;
     let there = app.releases.list().into_iter().find(|there| {
@@ -134,14 +168,27 @@ where
         Some(there) => {
             // Published again, in case the file was lost from the data folder.
             received.publish().await?;
-            return Ok(ReleaseAdded { release: there, created: false });
+            let warning = unsigned(app, &there);
+            return Ok(ReleaseAdded { release: there, created: false, warning });
         }
         None => {}
     }
     // The file first: a row never names a file that is not there.
     received.publish().await?;
     let row = release.clone();
-    app.store.run(move |connection| rows::insert_release(connection, &row)).await?;
+    let facts = Facts::from([
+        ("version".to_owned(), release.version.clone()),
+        ("platform".to_owned(), format!("{} {}", release.os, release.arch)),
+        ("sha256".to_owned(), release.sha256.to_string()),
+    ]);
+    permit.change(app, facts, move |connection| rows::insert_release(connection, &row)).await?;
+    added(app, &release);
+    let warning = unsigned(app, &release);
+    Ok(ReleaseAdded { release, created: true, warning })
+}
+
+/// Takes a release into the list that the database has by now, and tells it.
+fn added(app: &App, release: &Release) {
     app.releases.list.write().unwrap_or_else(PoisonError::into_inner).push(release.clone());
     tracing::info!(
         version = %release.version, os = %release.os, arch = %release.arch, sha256 = %release.sha256,
@@ -150,13 +197,65 @@ where
     let summary =
         format!("release {} for {} {} was added", release.version, release.os, release.arch);
     app.events.publish(kind::RELEASE_ADDED, None, summary);
-    Ok(ReleaseAdded { release, created: true })
+}
+
+/// What to say of a release that no offline key signed, on a server that has signed ones.
+fn unsigned(app: &App, release: &Release) -> Option<String> {
+    let Release { version, os, arch, .. } = release;
+    let is_signed = app.trust.targets().iter().any(|target| target.sha256 == release.sha256);
+    (app.trust.is_signed() && !is_signed).then(|| {
+        format!(
+            "{version} for {os} {arch} is not signed: agents that pin the root refuse it. Sign it with `kenny release sign` \
+             and send it with `kenny release publish`"
+        )
+    })
+}
+
+/// The releases that signed targets make and that are not there yet, under the lock in which they stay missing.
+pub(super) async fn missing_of<'app>(
+    app: &'app App,
+    targets: &[Target],
+    now: Timestamp,
+) -> Result<(tokio::sync::MutexGuard<'app, ()>, Vec<Release>), OpsError> {
+    let adding = app.releases.adding.lock().await;
+    let list = app.releases.list();
+    let mut missing = Vec::new();
+    for target in targets {
+        let version = target.custom.version.to_string();
+        let (os, arch) = (target.custom.os, target.custom.arch);
+        let there = list
+            .iter()
+            .find(|there| (&there.version, there.os, there.arch) == (&version, os, arch));
+        match there {
+            Some(there) if there.sha256 != target.sha256 => {
+                let platform = format!("{os} {arch}");
+                return Err(OpsError::ReleaseExists { version, platform, there: there.sha256 });
+            }
+            Some(_) => {}
+            None => missing.push(Release {
+                version,
+                os,
+                arch,
+                sha256: target.sha256,
+                size_bytes: target.size_bytes,
+                added_at: now,
+                signer: None,
+            }),
+        }
+    }
+    Ok((adding, missing))
+}
+
+/// Lists releases that the database has by now.
+pub(super) fn published(app: &App, releases: &[Release]) {
+    for release in releases {
+        added(app, release);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kenny_proto::Sha256Digest;
 
     fn release(version: &str, os: Os, arch: Arch) -> Release {
         Release {
@@ -166,6 +265,7 @@ mod tests {
             sha256: Sha256Digest([1; 32]),
             size_bytes: 1,
             added_at: Timestamp::UNIX_EPOCH,
+            signer: None,
         }
     }
 
@@ -187,6 +287,20 @@ mod tests {
         assert_eq!(find(&[Arch::Aarch64, Arch::X86_64], None), Some(Arch::X86_64));
         assert_eq!(find(&[Arch::Aarch64], Some(Arch::X86_64)), None);
         assert_eq!(find(&[], None), None);
+    }
+
+    #[test]
+    fn an_invited_pc_gets_the_newest_finished_agent_for_windows() {
+        let windows = |version| release(version, Os::Windows, Arch::X86_64);
+        let setup = |list: Vec<Release>| {
+            releases(list).1.for_setup().map(|release| (release.version, release.arch))
+        };
+        assert_eq!(setup(vec![release("9.0.0", Os::Linux, Arch::X86_64)]), None);
+        let finished = setup(vec![windows("1.9.0"), windows("1.10.0"), windows("2.0.0-rc.1")]);
+        assert_eq!(finished, Some(("1.10.0".to_owned(), Arch::X86_64)));
+        assert_eq!(setup(vec![windows("2.0.0-rc.1")]).unwrap().0, "2.0.0-rc.1");
+        let both = [Arch::X86_64, Arch::Aarch64].map(|arch| release("1.0.0", Os::Windows, arch));
+        assert_eq!(setup(both.to_vec()).unwrap().1, Arch::X86_64);
     }
 
     #[test]

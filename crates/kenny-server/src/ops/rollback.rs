@@ -8,8 +8,9 @@ use kenny_proto::api::{Update, UpdateKind, UpdateOrigin};
 use semver::Version;
 
 use super::updates::{current, refuse_while_busy, write};
-use super::{Operator, OpsError, agent};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
+use crate::audit::Subject;
 use crate::fleet::{AgentEntry, AgentState, Desired};
 use crate::rollout::{self, Answer, UpdateRecord, Wanted, is_version};
 use crate::store::{StoreError, update_rows};
@@ -25,18 +26,27 @@ pub async fn request_and_send(
     operator: &Operator,
     id: &str,
 ) -> Result<(Update, Option<Answer>), OpsError> {
-    let entry = agent(app, id)?;
+    let permit = operator.may(app, Action::RollBack, Subject::agent(id))?;
+    permit.carry_out(app, go_back(app, &permit, id)).await
+}
+
+async fn go_back(
+    app: &Arc<App>,
+    permit: &Permit<'_>,
+    id: &str,
+) -> Result<(Update, Option<Answer>), OpsError> {
+    let entry = permit.agent(app, id)?;
     // Nothing is sent to this agent by anybody else until the intent is written.
     let _intent = entry.intent.lock().await;
     let target = target(app, &entry).await?;
     let (record, superseded) = plan(&entry, &entry.lock(), target)?;
     let version = Version::parse(&record.update.version).expect("made of a version");
     let desired = Desired { version, allow_downgrade: true };
-    write(app, &entry, &desired, &record, superseded).await?;
+    write(app, permit, &entry, &desired, &record, superseded).await?;
     let answer = rollout::act(app, &entry, Timestamp::now());
     let update = record.update;
     tracing::info!(
-        agent.id = %entry.id, update.id = %update.id, version = %update.version, face = operator.face().as_str(),
+        agent.id = %entry.id, update.id = %update.id, version = %update.version, face = permit.face(),
         "rollback requested"
     );
     Ok((current(&entry, update), answer))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kenny_proto::api::{NewUpdate, ToolCall, ToolList, ToolOutcome, ToolView};
+use kenny_proto::audit::AuditOutcome;
 use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::tools::{
     AGENT_ROLLBACK, AGENT_UPDATE, ArgError, CATALOGUE, POWERSHELL_EXEC, ToolSpec,
@@ -12,13 +13,14 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::updates::{Holds, Requested};
-use super::{Operator, OpsError, agent, rollback, updates};
+use super::{Action, Operator, OpsError, Permit, rollback, updates};
 use crate::app::App;
+use crate::audit::{Facts, Subject, kept_arguments};
 use crate::events::kind;
 use crate::fleet::AgentEntry;
 use crate::metrics::{CallLabels, ToolLabel};
 use crate::rollout::{Answer, STAGING_TIME};
-use crate::tunnel::Outcome;
+use crate::tunnel::{Outcome, Session};
 
 /// How long a call is waited for when the operator does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -28,8 +30,9 @@ const MAX_TIMEOUT: Duration = Duration::from_hours(1);
 const SCRIPT_GRACE: Duration = Duration::from_secs(10);
 
 /// Every tool.
-pub fn list(_app: &App, _operator: &Operator) -> ToolList {
-    ToolList {
+pub fn list(app: &App, operator: &Operator) -> Result<ToolList, OpsError> {
+    operator.may(app, Action::ListTools, Subject::default())?;
+    Ok(ToolList {
         tools: CATALOGUE
             .iter()
             .map(|tool| ToolView {
@@ -39,7 +42,7 @@ pub fn list(_app: &App, _operator: &Operator) -> ToolList {
                 input_schema: tool.input_schema(true),
             })
             .collect(),
-    }
+    })
 }
 
 /// Calls a tool of an agent and waits for what it comes to. `name` is in either spelling.
@@ -50,13 +53,15 @@ pub async fn call(
     name: &str,
     call: ToolCall,
 ) -> Result<ToolOutcome, OpsError> {
-    let entry = agent(app, id)?;
     let tool = ToolSpec::find(name).ok_or_else(|| OpsError::UnknownTool(name.to_owned()))?;
+    let subject = Subject::agent(id).and(tool.name);
+    let permit = operator.may(app, Action::calling(tool), subject)?;
+    let entry = permit.agent(app, id)?;
     let started = Instant::now();
     let result = match tool.name {
         AGENT_UPDATE if !is_complete(&call.args) => update(app, operator, &entry, &call.args).await,
         AGENT_ROLLBACK => go_back(app, operator, &entry, &call.args).await,
-        _ => forward(app, &entry, tool, call).await,
+        _ => forward(app, &permit, &entry, tool, call).await,
     };
     let duration = started.elapsed();
     let word = match &result {
@@ -95,25 +100,49 @@ fn outcome_view(outcome: Outcome, duration: Duration) -> ToolOutcome {
     }
 }
 
+/// Sends a call and waits. Its row in the audit log is there before it goes out, and its outcome after.
 async fn forward(
     app: &App,
+    permit: &Permit<'_>,
     entry: &AgentEntry,
     tool: &ToolSpec,
     call: ToolCall,
 ) -> Result<Outcome, OpsError> {
-    tool.check(&call.args)?;
-    let time = time_limit(tool, &call)?;
-    let session = entry.session().ok_or_else(|| OpsError::AgentOffline(entry.id.to_string()))?;
+    let prepared = permit.carry_out(app, async { prepare(entry, tool, &call) }).await;
+    let (session, time) = prepared?;
+    let record = permit.call(app, kept_arguments(tool, &call.args), tool.changes).await?;
+    let started = Instant::now();
     let cancelled = app.stopping.cancelled();
-    tokio::select! {
-        result = session.call(tool.name, call.args, time) => {
+    let result = tokio::select! {
+        result = session.call(&record, tool.name, call.args, time) => {
             result.map_err(|error| OpsError::from_call(entry.id.as_str(), error))
         }
         // A server that goes down does not wait a day for an update to be staged.
         () = cancelled, if tool.name == AGENT_UPDATE => {
             Err(OpsError::ConnectionLost(entry.id.to_string()))
         }
-    }
+    };
+    let (outcome, code) = match &result {
+        Ok(Ok(_)) => (AuditOutcome::Ok, None),
+        Ok(Err(error)) => (AuditOutcome::Error, Some(error.code.as_str())),
+        Err(error @ OpsError::AgentOffline(_)) => (AuditOutcome::Refused, Some(error.facts().0)),
+        Err(error) => (AuditOutcome::Unknown, Some(error.facts().0)),
+    };
+    let mut facts = Facts::from([("ms".to_owned(), started.elapsed().as_millis().to_string())]);
+    facts.extend(code.map(|code| ("code".to_owned(), code.to_owned())));
+    record.end(outcome, facts).await;
+    result
+}
+
+fn prepare(
+    entry: &AgentEntry,
+    tool: &ToolSpec,
+    call: &ToolCall,
+) -> Result<(Arc<Session>, Duration), OpsError> {
+    tool.check(&call.args)?;
+    let time = time_limit(tool, call)?;
+    let session = entry.session().ok_or_else(|| OpsError::AgentOffline(entry.id.to_string()))?;
+    Ok((session, time))
 }
 
 fn time_limit(tool: &ToolSpec, call: &ToolCall) -> Result<Duration, OpsError> {

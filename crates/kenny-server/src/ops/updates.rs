@@ -8,8 +8,9 @@ use kenny_proto::UpdateId;
 use kenny_proto::api::{NewUpdate, Update, UpdateKind, UpdateList, UpdateOrigin};
 use semver::Version;
 
-use super::{Operator, OpsError, agent};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
+use crate::audit::{Facts, Subject};
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentState, Desired};
 use crate::rollout::{self, Answer, UpdateRecord, Wanted, is_version};
@@ -61,19 +62,31 @@ pub async fn request_and_send(
     wanted: &NewUpdate,
     holds: Holds,
 ) -> Result<(Requested, Option<Answer>), OpsError> {
-    let entry = agent(app, id)?;
+    let subject = Subject::agent(id).and(&wanted.version);
+    let permit = operator.may(app, Action::RequestUpdate, subject)?;
+    permit.carry_out(app, want(app, &permit, id, wanted, holds)).await
+}
+
+async fn want(
+    app: &Arc<App>,
+    permit: &Permit<'_>,
+    id: &str,
+    wanted: &NewUpdate,
+    holds: Holds,
+) -> Result<(Requested, Option<Answer>), OpsError> {
+    let entry = permit.agent(app, id)?;
     let version = Version::parse(&wanted.version)
         .map_err(|_| OpsError::BadVersion(wanted.version.clone()))?;
     let desired = Desired { version, allow_downgrade: wanted.allow_downgrade };
     // Nothing is sent to this agent by anybody else until the intent is written.
     let _intent = entry.intent.lock().await;
-    let written = write_intent(app, &entry, &desired, holds).await;
+    let written = write_intent(app, permit, &entry, &desired, holds).await;
     let answer = rollout::act(app, &entry, Timestamp::now());
     let requested = match written? {
         Requested::Created(update) => {
             tracing::info!(
                 agent.id = %entry.id, update.id = %update.id, version = %update.version,
-                face = operator.face().as_str(), "update requested"
+                face = permit.face(), "update requested"
             );
             Requested::Created(current(&entry, update))
         }
@@ -84,6 +97,7 @@ pub async fn request_and_send(
 
 async fn write_intent(
     app: &App,
+    permit: &Permit<'_>,
     entry: &Arc<AgentEntry>,
     desired: &Desired,
     holds: Holds,
@@ -98,7 +112,7 @@ async fn write_intent(
         Plan::Stands(update) => return Ok(Requested::Standing(*update)),
         Plan::Create { record, superseded, created } => (record, superseded, created),
     };
-    write(app, entry, desired, &record, superseded).await?;
+    write(app, permit, entry, desired, &record, superseded).await?;
     let update = record.update;
     Ok(if created { Requested::Created(update) } else { Requested::Standing(update) })
 }
@@ -128,6 +142,7 @@ async fn earlier(app: &App, entry: &AgentEntry, version: &str) -> Result<Standin
 /// Writes the intent with the update that stands for it, then puts both in place. For who holds the agent's intent.
 pub async fn write(
     app: &App,
+    permit: &Permit<'_>,
     entry: &Arc<AgentEntry>,
     desired: &Desired,
     record: &UpdateRecord,
@@ -140,8 +155,18 @@ pub async fn write(
         (last, rollout::hold_names(&state, &version))
     };
     let (row, wanted) = (record.clone(), desired.clone());
-    app.store
-        .run(move |connection| {
+    let mut facts = Facts::from([
+        ("update".to_owned(), record.update.id.to_string()),
+        ("version".to_owned(), record.update.version.clone()),
+    ]);
+    if desired.allow_downgrade {
+        facts.insert("allow_downgrade".to_owned(), "true".to_owned());
+    }
+    if record.tally.insisted {
+        facts.insert("hold_overruled".to_owned(), "true".to_owned());
+    }
+    permit
+        .change(app, facts, move |connection| {
             let id = &row.update.agent_id;
             if let Some(last) = &last {
                 update_rows::save_update(connection, last)?;
@@ -269,8 +294,13 @@ pub fn current(entry: &AgentEntry, update: Update) -> Update {
 }
 
 /// No version is wanted any more. An update that was not sent yet is over; one that the agent works on goes on.
-pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(), OpsError> {
-    let entry = agent(app, id)?;
+pub async fn clear(app: &Arc<App>, operator: &Operator, id: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::ClearIntent, Subject::agent(id))?;
+    permit.carry_out(app, want_nothing(app, &permit, id)).await
+}
+
+async fn want_nothing(app: &Arc<App>, permit: &Permit<'_>, id: &str) -> Result<(), OpsError> {
+    let entry = permit.agent(app, id)?;
     let _intent = entry.intent.lock().await;
     let superseded = {
         let state = entry.lock();
@@ -285,8 +315,8 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
         )
     };
     let (agent_id, old) = (entry.id.clone(), superseded.clone());
-    app.store
-        .run(move |connection| {
+    permit
+        .change(app, Facts::new(), move |connection| {
             if let Some(old) = &old {
                 update_rows::save_update(connection, old)?;
             }
@@ -312,8 +342,9 @@ pub async fn clear(app: &Arc<App>, _operator: &Operator, id: &str) -> Result<(),
 }
 
 /// An agent's updates, newest first.
-pub async fn list(app: &App, _operator: &Operator, id: &str) -> Result<UpdateList, OpsError> {
-    let entry = agent(app, id)?;
+pub async fn list(app: &App, operator: &Operator, id: &str) -> Result<UpdateList, OpsError> {
+    let permit = operator.may(app, Action::ListUpdates, Subject::agent(id))?;
+    let entry = permit.agent(app, id)?;
     let agent_id = entry.id.clone();
     let records = app
         .store
@@ -324,7 +355,8 @@ pub async fn list(app: &App, _operator: &Operator, id: &str) -> Result<UpdateLis
 }
 
 /// One update.
-pub async fn get(app: &App, _operator: &Operator, id: &str) -> Result<Update, OpsError> {
+pub async fn get(app: &App, operator: &Operator, id: &str) -> Result<Update, OpsError> {
+    operator.may(app, Action::ShowUpdate, Subject::named(id))?;
     let unknown = || OpsError::UnknownUpdate(id.to_owned());
     let update_id: UpdateId = id.parse().map_err(|_| unknown())?;
     let record = app

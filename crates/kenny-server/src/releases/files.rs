@@ -10,12 +10,15 @@ use aws_lc_rs::digest;
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use kenny_core::image::{self, ImageError, ImageFacts};
+use kenny_core::{authenticode, invitation};
+use kenny_proto::api::ReleaseSigner;
 use kenny_proto::{MAX_ARTIFACT_BYTES, Sha256Digest};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::{folder, mapping};
+use crate::auth::sha256;
 
 /// How many artifacts stay mapped: a few versions for a few platforms. A mapping costs address space, the pages are the kernel's.
 const MAPPED_ARTIFACTS: usize = 16;
@@ -29,6 +32,11 @@ pub enum ReceiveError {
     /// The bytes are not an agent.
     #[error("this file is not a kenny-agent that could be released: {0}")]
     NotAnAgent(ImageError),
+    /// It was downloaded from a page of invitation.
+    #[error(
+        "this file carries an invitation, which everybody would get with the release; upload the agent as it was built"
+    )]
+    CarriesInvitation,
     /// More bytes than an artifact may have.
     #[error("the file is larger than {} MiB, the most that an agent accepts", MAX_ARTIFACT_BYTES / (1024 * 1024))]
     TooLarge,
@@ -203,6 +211,8 @@ pub struct Received {
     pub sha256: Sha256Digest,
     /// Its size in bytes.
     pub size_bytes: u64,
+    /// Who signed it.
+    pub signer: Option<ReleaseSigner>,
     temporary: Temporary,
     target: PathBuf,
 }
@@ -271,22 +281,37 @@ fn receive_on_disk(
     }
     file.sync_all()?;
     drop(file);
-    let facts = if size_bytes == 0 {
-        image::read_facts(&[])
-    } else {
-        image::read_facts(&mapping::map(&temporary.0)?)
+    let bytes = if size_bytes == 0 { Bytes::new() } else { mapping::map(&temporary.0)? };
+    let facts = image::read_facts(&bytes).map_err(ReceiveError::NotAnAgent)?;
+    if !matches!(invitation::find(&bytes, sha256), Ok(None)) {
+        return Err(ReceiveError::CarriesInvitation);
     }
-    .map_err(ReceiveError::NotAnAgent)?;
+    let signer = signer_of(&bytes);
+    drop(bytes);
     let sha256 = hash.finish().as_ref().try_into().expect("a SHA-256 has 32 bytes");
     let sha256 = Sha256Digest(sha256);
     let target = folders.artifact(sha256);
-    Ok(Received { facts, sha256, size_bytes, temporary, target })
+    Ok(Received { facts, sha256, size_bytes, signer, temporary, target })
+}
+
+/// Who signed an executable. A signature that cannot be read is logged, and names nobody.
+fn signer_of(bytes: &[u8]) -> Option<ReleaseSigner> {
+    match authenticode::signer(bytes) {
+        Ok(signer) => signer.map(|signer| ReleaseSigner {
+            certificate_sha256: sha256(signer.certificate),
+            common_name: signer.common_name,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "the signer of a release is not shown");
+            None
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::releases::test_image::{TempFolder, agent_image, pieces};
+    use crate::releases::test_image::{TempFolder, agent_image, pieces, signed_agent};
     use futures_util::stream;
 
     fn incoming(data: &TempFolder) -> usize {
@@ -348,6 +373,27 @@ mod tests {
         let refused = files.receive(cut).await;
         assert!(matches!(refused, Err(ReceiveError::Interrupted(Some(_)))), "{refused:?}");
         assert_eq!((incoming(&data), artifacts(&data)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn an_agent_with_an_invitation_inside_is_no_release() {
+        let data = TempFolder::new();
+        let files = ReleaseFiles::open(data.path()).unwrap();
+        let own = signed_agent();
+        let whole = invitation::put(&own, sha256(&own), b"{}", sha256).unwrap().to_vec();
+        let refused = files.receive(pieces(&whole)).await;
+        assert!(matches!(refused, Err(ReceiveError::CarriesInvitation)), "{refused:?}");
+        assert!(files.receive(pieces(&own)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_signer_of_an_upload_is_read() {
+        let data = TempFolder::new();
+        let files = ReleaseFiles::open(data.path()).unwrap();
+        let received = files.receive(pieces(&signed_agent())).await.unwrap();
+        assert_eq!(received.signer.unwrap().common_name, "Kenny Test");
+        let received = files.receive(pieces(&agent_image("1.2.3", 0))).await.unwrap();
+        assert_eq!(received.signer, None);
     }
 
     #[tokio::test]

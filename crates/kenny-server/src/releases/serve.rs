@@ -1,6 +1,7 @@
 //! Serving artifacts: `GET` and `HEAD` with ranges and conditions, out of shared mappings without a copy.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -11,9 +12,12 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::stream;
 use jiff::Timestamp;
 use kenny_proto::api::Problem;
+
+use crate::limits::Slot;
 
 use super::ReleaseFiles;
 use super::links::{Link, LinkError, PREFIX, Signer};
@@ -44,6 +48,7 @@ struct Serving {
 async fn artifact(
     State(serving): State<Serving>,
     link: Result<Path<Link>, PathRejection>,
+    slot: Option<Extension<Arc<Slot>>>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
@@ -51,6 +56,10 @@ async fn artifact(
     let now = Timestamp::now();
     if let Err(error) = serving.signer.check(&link, now) {
         return refused(error);
+    }
+    // Whoever has a link was given it: a download may take as long as the line is slow.
+    if let Some(Extension(slot)) = slot {
+        slot.prove();
     }
     match serving.files.artifact(link.sha256).await {
         Ok(Some(bytes)) => answer(&serving.files, &bytes, &link, &method, &headers, now),

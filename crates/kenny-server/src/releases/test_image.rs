@@ -53,6 +53,11 @@ pub(crate) fn agent_image(version: &str, padding_bytes: usize) -> Vec<u8> {
     image
 }
 
+/// A Windows agent with a signature, which is one of the fuzzer's seeds.
+pub(crate) fn signed_agent() -> Vec<u8> {
+    include_bytes!("../../../../fuzz/corpus/invitation/signed.pe").to_vec()
+}
+
 /// The bytes in pieces, as a socket brings them.
 pub(crate) fn pieces(bytes: &[u8]) -> impl Stream<Item = io::Result<Bytes>> + Unpin + use<> {
     let pieces: Vec<_> =

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use kenny_core::rollout::{Decision, Facts, Intent, Standing, Why, decide};
 use kenny_proto::UpdateId;
 use kenny_proto::api::{Release, Update, UpdateKind, UpdateOrigin, UpdateState};
-use kenny_proto::frames::{Meta, UpdateStatus};
+use kenny_proto::frames::{ErrorCode, Meta, UpdateStatus};
+use kenny_proto::policy::Pause;
 use kenny_proto::tools::UpdateStaged;
 use kenny_proto::update::FailureKind;
 use semver::Version;
@@ -117,7 +118,14 @@ pub fn answered(
         let labels = CallLabels { tool: send::tool(record.update.kind), outcome: word };
         app.metrics.calls.get_or_create(&labels).inc();
         let result = match outcome {
-            Err(error) => return record.refused(session.id, error, now),
+            Err(error) => {
+                let applied = record.refused(session.id, error, now);
+                if let (ErrorCode::Paused, Some(facts)) = (error.code, &mut state.facts) {
+                    // Its telemetry says more, and says when it is over.
+                    facts.paused.get_or_insert(Pause { since: now, until: None, reason: None });
+                }
+                return applied;
+            }
             Ok(result) => result,
         };
         let applied = record.staged(session.id, now);
@@ -231,6 +239,7 @@ fn ask(app: &App, state: &AgentState, now: Timestamp) -> (Decision, Option<Relea
         version: Version::parse(state.running()).ok(),
         release_available: release.is_some() || goes_back,
         held: state.hold_of(&wanted).is_some(),
+        paused: state.paused(now).is_some(),
         busy: open.is_some() && standing_for_it.is_none(),
         attempt: standing_for_it.zip(session).map(|(record, session)| record.attempt(session.id)),
         standing: state.standing,
@@ -258,9 +267,13 @@ fn close_idle(
             now,
         ),
         Why::VersionUnknown => record.impossible(FailureKind::Other, unknown_version(running), now),
-        Why::Reached | Why::Held | Why::Offline | Why::InHand | Why::Backoff(_) | Why::Ended => {
-            return Applied::Nothing;
-        }
+        Why::Reached
+        | Why::Held
+        | Why::Offline
+        | Why::Paused
+        | Why::InHand
+        | Why::Backoff(_)
+        | Why::Ended => return Applied::Nothing,
     }
     Applied::Changed
 }

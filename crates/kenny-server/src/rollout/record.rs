@@ -198,9 +198,11 @@ impl UpdateRecord {
         }
         let kind = match error.code {
             // The same request gets the same answer, until somebody changes something.
-            ErrorCode::NotFound | ErrorCode::Unsupported | ErrorCode::BadArgs => {
-                FailureKind::Refused
-            }
+            ErrorCode::NotFound
+            | ErrorCode::Unsupported
+            | ErrorCode::BadArgs
+            | ErrorCode::Refused => FailureKind::Refused,
+            ErrorCode::Paused => return self.held_back(error, now),
             // It was tried. All that an agent of 0.2 says of any failure.
             ErrorCode::Timeout | ErrorCode::ExecFailed | ErrorCode::Internal => FailureKind::Other,
         };
@@ -214,6 +216,17 @@ impl UpdateRecord {
         }
         let failure = self.update.failure.take().unwrap_or(Failure { kind, detail });
         self.finish(UpdateState::Failed, Some(failure), now)
+    }
+
+    /// Somebody at the PC paused the agent: it counts as never sent, and waits.
+    fn held_back(&mut self, error: &ToolError, now: Timestamp) -> Applied {
+        self.sent = self.sent.saturating_sub(1);
+        self.session = None;
+        self.update.state = UpdateState::Waiting;
+        self.update.phase = None;
+        self.update.percent = None;
+        self.enter("paused", now, Some(format!("paused at the PC: {}", error.message)));
+        Applied::Changed
     }
 
     /// The agent answered that the candidate is staged: a step on the way, not an outcome.

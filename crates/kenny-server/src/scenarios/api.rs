@@ -48,7 +48,7 @@ async fn every_error_is_a_problem_document() {
         assert_eq!((got_status, got_code.as_str()), (status, code), "{method} {path}");
     }
     rig.agent("pc-1").await;
-    let (status, problem) = rig.post("/agents", json!({"id": "pc-1"})).await;
+    let (status, problem) = rig.post("/agents", json!({"id": "pc-1", "legacy": true})).await;
     assert_eq!((status, problem["code"].as_str()), (409, Some("agent_exists")));
     let (status, problem) = rig.post("/agents/pc-1/tools/fs.delete", json!({})).await;
     assert_eq!((status, problem["code"].as_str()), (404, Some("unknown_tool")));

@@ -52,6 +52,8 @@ impl Rig {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut config = Config::new(folder.path());
         config.listen = "127.0.0.1:0".parse().unwrap();
+        // Every stranger of a test has the same address.
+        config.limits.free_failures = 1000;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         assert_eq!(server.operator_token.is_some(), token.is_none(), "printed once");
@@ -80,8 +82,18 @@ impl Rig {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call_as(&self.token, method, path, body).await
+    }
+
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.url);
-        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(&self.token);
+        let mut request = self.http.request(method.parse().unwrap(), url).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -102,9 +114,9 @@ impl Rig {
         self.call("POST", path, Some(body)).await
     }
 
-    /// Makes an agent; its token.
+    /// Makes an agent of 0.2; its token.
     pub async fn agent(&self, id: &str) -> String {
-        let (status, body) = self.post("/agents", json!({"id": id})).await;
+        let (status, body) = self.post("/agents", json!({"id": id, "legacy": true})).await;
         assert_eq!(status, 201, "{body}");
         body["token"].as_str().unwrap().to_owned()
     }
@@ -230,6 +242,19 @@ impl FakeAgent {
 
     pub async fn send_message(&mut self, message: Message) {
         within(self.socket.send(message)).await.unwrap();
+    }
+
+    /// Sends what the server may not take.
+    pub async fn try_send(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        within(self.socket.send(message)).await
+    }
+
+    /// True when the connection ends without a frame before.
+    pub async fn gone(&mut self) -> bool {
+        matches!(within(self.socket.next()).await, None | Some(Err(_) | Ok(Message::Close(_))))
     }
 
     /// The next frame that is no heartbeat.

@@ -4,8 +4,16 @@
 //! anybody waiting for them. Reads take the same way, so they see every write that was sent before them.
 //! Nothing of the tunnel waits for this thread.
 
+pub mod account_rows;
+pub mod invitation_rows;
+pub mod oauth_rows;
+#[cfg_attr(unix, path = "private_folder_unix.rs")]
+#[cfg_attr(windows, path = "private_folder_windows.rs")]
+mod private_folder;
 pub mod rows;
 mod schema;
+pub mod session_rows;
+pub mod trust_rows;
 pub mod update_rows;
 mod writer;
 
@@ -19,6 +27,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
+
+/// The database's file in the data folder.
+pub const DATABASE: &str = "kenny.db";
 
 /// How many pieces of work may wait: some seconds of the busiest server's events.
 const QUEUE: usize = 16_384;
@@ -78,7 +89,7 @@ impl DataDir {
     /// Makes the folder where it is not there, and locks it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder { path: path.to_owned(), source };
-        fs_err::create_dir_all(path).map_err(failed)?;
+        private_folder::create(path).map_err(failed)?;
         let lock = std::fs::File::options()
             .create(true)
             .truncate(false)
@@ -110,7 +121,7 @@ pub struct Store {
 impl Store {
     /// Opens the database of the folder and starts its thread.
     pub fn open(data_dir: &DataDir, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        Self::with_connection(Connection::open(data_dir.path().join("kenny.db"))?, metrics)
+        Self::with_connection(Connection::open(data_dir.path().join(DATABASE))?, metrics)
     }
 
     fn with_connection(
@@ -146,6 +157,35 @@ impl Store {
             self.metrics.database_errors.inc();
             Err(StoreError::Stalled)
         })
+    }
+
+    /// Has the work done with the next batch. Waits for room in the queue and not for the disk: what was queued is kept by a
+    /// clean stop, and may be lost with the power.
+    pub async fn queue<F>(&self, work: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (answer, _) = oneshot::channel();
+        let work = writer::Command::Work(Box::new(writer::Once::new(work, answer)));
+        let queued = tokio::time::timeout(PATIENCE, self.commands.send(work)).await;
+        queued
+            .map_err(|_| {
+                self.metrics.database_errors.inc();
+                StoreError::Stalled
+            })?
+            .map_err(|_| StoreError::Closed)
+    }
+
+    /// Like [`Store::queue`], for who cannot wait: where there is no room the work is lost, and counted.
+    pub fn queue_now<F>(&self, work: F)
+    where
+        F: FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    {
+        let (answer, _) = oneshot::channel();
+        let work = writer::Command::Work(Box::new(writer::Once::new(work, answer)));
+        if self.commands.try_send(work).is_err() {
+            self.metrics.database_errors.inc();
+        }
     }
 
     /// Answers once the database does.

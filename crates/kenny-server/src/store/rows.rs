@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use kenny_proto::api::{Event, Release, TelemetryView};
+use kenny_proto::api::{Event, Release, ReleaseSigner, TelemetryView};
 use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -11,10 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::auth::TokenHash;
-use crate::fleet::{AgentFacts, Desired};
+use crate::fleet::{AgentFacts, Desired, Identity};
 
-/// The hash of the operator's token, hexadecimal.
-pub const OPERATOR_TOKEN_HASH: &str = "operator_token_hash";
 /// The secret that signs links to artifacts, hexadecimal.
 pub const ARTIFACT_SECRET: &str = "artifact_secret";
 
@@ -38,8 +36,8 @@ pub fn set_setting(connection: &Connection, name: &str, value: &str) -> rusqlite
 pub struct AgentRow {
     /// Its id.
     pub id: AgentId,
-    /// The hash of its token.
-    pub token_hash: TokenHash,
+    /// What it proves itself with.
+    pub identity: Identity,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last heard of.
@@ -54,14 +52,20 @@ pub struct AgentRow {
 pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     connection
         .prepare(
-            "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade FROM agents",
+            "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade, legacy,
+             public_key FROM agents",
         )?
         .query_map([], |row| {
             let allow_downgrade = row.get(6)?;
             let desired = parsed_option(row, 5)?.map(|version| Desired { version, allow_downgrade });
+            let identity = match (parsed_option(row, 8)?, row.get(7)?) {
+                (Some(key), _) => Identity::Key(key),
+                (None, true) => Identity::Token(TokenHash(parsed(row, 1)?)),
+                (None, false) => Identity::None,
+            };
             Ok(AgentRow {
                 id: parsed(row, 0)?,
-                token_hash: TokenHash(parsed(row, 1)?),
+                identity,
                 created_at: parsed(row, 2)?,
                 last_seen_at: parsed_option(row, 3)?,
                 facts: json_option(row, 4)?,
@@ -71,15 +75,15 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
         .collect()
 }
 
-/// Adds an agent. A second one of the same id violates the primary key.
-pub fn insert_agent(
+/// Adds an agent that authenticates by a token. A second one of the same id violates the primary key.
+pub fn insert_legacy_agent(
     connection: &Connection,
     id: &AgentId,
     token_hash: TokenHash,
     created_at: Timestamp,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO agents (id, token_hash, created_at) VALUES (?1, ?2, ?3)",
+        "INSERT INTO agents (id, token_hash, created_at, legacy) VALUES (?1, ?2, ?3, 1)",
         params![id.as_str(), token_hash.0.to_string(), created_at.to_string()],
     )?;
     Ok(())
@@ -162,8 +166,14 @@ pub fn telemetry(connection: &Connection, id: &AgentId) -> rusqlite::Result<Opti
 /// Every artifact of every release.
 pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
     connection
-        .prepare("SELECT version, os, arch, sha256, size_bytes, added_at FROM releases")?
+        .prepare(
+            "SELECT version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256 FROM releases",
+        )?
         .query_map([], |row| {
+            let signer_name: Option<String> = row.get(6)?;
+            let signer = signer_name.map(|common_name| {
+                Ok::<_, rusqlite::Error>(ReleaseSigner { common_name, certificate_sha256: parsed(row, 7)? })
+            });
             Ok(Release {
                 version: row.get(0)?,
                 os: parsed(row, 1)?,
@@ -171,6 +181,7 @@ pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
                 sha256: parsed(row, 3)?,
                 size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
                 added_at: parsed(row, 5)?,
+                signer: signer.transpose()?,
             })
         })?
         .collect()
@@ -179,14 +190,17 @@ pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
 /// Adds an artifact. Another one for the same version and platform violates the primary key.
 pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::Result<()> {
     connection.execute(
-        "INSERT INTO releases (version, os, arch, sha256, size_bytes, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO releases (version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             release.version,
             release.os.as_str(),
             release.arch.as_str(),
             release.sha256.to_string(),
             i64::try_from(release.size_bytes).unwrap_or(i64::MAX),
-            release.added_at.to_string()
+            release.added_at.to_string(),
+            release.signer.as_ref().map(|signer| &signer.common_name),
+            release.signer.as_ref().map(|signer| signer.certificate_sha256.to_string()),
         ],
     )?;
     Ok(())
@@ -248,12 +262,13 @@ pub fn prune_events(connection: &Connection, kept: u32) -> rusqlite::Result<()> 
     Ok(())
 }
 
-pub(super) fn to_json(value: &impl Serialize) -> String {
+/// A value as the database keeps it.
+pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our types have string keys and no failing serialisers")
 }
 
 /// The wire name of a value that serialises as a plain string.
-pub(super) fn word(value: &impl Serialize) -> String {
+pub fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => unreachable!("only unit variants come here"),
@@ -267,14 +282,16 @@ fn damaged(
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
-pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+/// A column that is written as text.
+pub fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.get_ref(column)?.as_str()?.parse().map_err(|error| damaged(column, error))
 }
 
-pub(super) fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+/// A column that is written as text, or empty.
+pub fn parsed_option<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -284,7 +301,8 @@ where
         .transpose()
 }
 
-pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// A column that is written as JSON.
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| damaged(column, error))
 }
 
@@ -298,7 +316,8 @@ pub(super) fn json_option<T: DeserializeOwned>(
         .transpose()
 }
 
-pub(super) fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+/// A column that holds a wire name.
+pub fn named<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word: String = row.get(column)?;
     serde_json::from_value(serde_json::Value::String(word)).map_err(|error| damaged(column, error))
 }

@@ -6,95 +6,14 @@ use super::StoreError;
 
 /// Each brings the schema from its index to the next version. Never edited once released, only appended.
 const MIGRATIONS: &[&str] = &[
-    "
-    CREATE TABLE settings (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE agents (
-        id TEXT PRIMARY KEY,
-        token_hash TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        last_seen_at TEXT,
-        facts TEXT,
-        desired_version TEXT,
-        desired_allow_downgrade INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-
-    CREATE TABLE releases (
-        version TEXT NOT NULL,
-        os TEXT NOT NULL,
-        arch TEXT NOT NULL,
-        sha256 TEXT NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        added_at TEXT NOT NULL,
-        PRIMARY KEY (version, os, arch)
-    ) STRICT;
-
-    CREATE TABLE updates (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
-        from_version TEXT,
-        version TEXT NOT NULL,
-        allow_downgrade INTEGER NOT NULL,
-        sha256 TEXT,
-        state TEXT NOT NULL,
-        phase TEXT,
-        failure TEXT,
-        sent INTEGER NOT NULL,
-        staged_reply INTEGER NOT NULL,
-        requested_at TEXT NOT NULL,
-        finished_at TEXT,
-        journal TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX updates_by_agent ON updates (agent_id, sequence);
-
-    CREATE TABLE update_timeline (
-        update_id TEXT NOT NULL REFERENCES updates (id) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        step TEXT NOT NULL,
-        at TEXT NOT NULL,
-        detail TEXT,
-        PRIMARY KEY (update_id, position)
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE telemetry (
-        agent_id TEXT PRIMARY KEY REFERENCES agents (id) ON DELETE CASCADE,
-        collected_at TEXT NOT NULL,
-        received_at TEXT NOT NULL,
-        snapshot TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE events (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        agent_id TEXT,
-        summary TEXT NOT NULL,
-        body TEXT
-    ) STRICT;
-    CREATE INDEX events_by_agent ON events (agent_id, id) WHERE agent_id IS NOT NULL;
-",
-    "
-    ALTER TABLE updates ADD COLUMN kind TEXT NOT NULL DEFAULT 'update';
-    ALTER TABLE updates ADD COLUMN origin TEXT NOT NULL DEFAULT 'operator';
-    ALTER TABLE updates ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE updates ADD COLUMN tally TEXT NOT NULL DEFAULT '{}';
-    ALTER TABLE updates ADD COLUMN log TEXT NOT NULL DEFAULT '[]';
-    CREATE INDEX updates_by_version ON updates (agent_id, version, sequence);
-
-    CREATE TABLE holds (
-        agent_id TEXT NOT NULL REFERENCES agents (id) ON DELETE CASCADE,
-        version TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        since TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        cleared INTEGER NOT NULL,
-        PRIMARY KEY (agent_id, version)
-    ) STRICT, WITHOUT ROWID;
-",
+    include_str!("migrations/0001_fleet.sql"),
+    include_str!("migrations/0002_attempts.sql"),
+    include_str!("migrations/0003_accounts.sql"),
+    include_str!("migrations/0004_audit.sql"),
+    include_str!("migrations/0005_enrolment.sql"),
+    include_str!("migrations/0006_trust.sql"),
+    include_str!("migrations/0007_web.sql"),
+    include_str!("migrations/0008_signer.sql"),
 ];
 
 /// The schema version that this server writes.
@@ -126,11 +45,15 @@ pub fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use kenny_proto::UpdateId;
+    use jiff::Timestamp;
     use kenny_proto::api::UpdateOrigin;
+    use kenny_proto::{Role, UpdateId};
 
     use super::*;
-    use crate::store::update_rows;
+    use crate::accounts::Directory;
+    use crate::auth::TokenHash;
+    use crate::fleet::Identity;
+    use crate::store::{account_rows, rows, update_rows};
 
     #[test]
     fn migrations_apply_once_and_a_newer_database_is_refused() {
@@ -147,6 +70,35 @@ mod tests {
         let error = prepare(&mut connection).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found, known } if found == known + 1));
         assert!(error.to_string().contains("newer kenny-server"), "{error}");
+    }
+
+    #[test]
+    fn the_operators_token_of_the_second_schema_is_the_owners() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..2] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let hash = TokenHash::of("kenny_op_old");
+        connection
+            .execute(
+                "INSERT INTO settings VALUES ('operator_token_hash', ?1), ('artifact_secret', 'x')",
+                [hash.0.to_string()],
+            )
+            .unwrap();
+        prepare(&mut connection).unwrap();
+        let directory = Directory::load(&connection).unwrap();
+        let token = directory.token(hash).unwrap();
+        let account = directory.account(token.account).unwrap();
+        assert_eq!((token.role, token.expires_at), (Role::Owner, None));
+        assert_eq!((account.name.as_str(), account.role), ("owner", Role::Owner));
+        assert!(!account.has_password && !account.disabled);
+        let again = account_rows::first_account(&connection, Timestamp::now()).unwrap();
+        assert_eq!(again, None, "there is an account, and so no further token is made");
+        let settings: String = connection
+            .query_row("SELECT group_concat(name) FROM settings", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(settings, "artifact_secret");
     }
 
     #[test]
@@ -170,5 +122,18 @@ mod tests {
         let standings = update_rows::standings(&connection).unwrap();
         assert_eq!(standings.len(), 1);
         assert_eq!(standings[0].1.tally.excused, 1, "the disk is not the version's fault");
+    }
+
+    #[test]
+    fn agents_of_before_enrolment_are_legacy_and_keep_their_tokens() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let hash = TokenHash::of("secret");
+        let insert = "INSERT INTO agents (id, token_hash, created_at) VALUES ('pc-1', ?1, '2026-11-20T10:00:00Z')";
+        connection.execute(insert, [hash.0.to_string()]).unwrap();
+        prepare(&mut connection).unwrap();
+        let agents = rows::agents(&connection).unwrap();
+        assert_eq!(agents[0].identity, Identity::Token(hash));
     }
 }

@@ -302,7 +302,7 @@ mod tests {
         super::super::schema::prepare(&mut connection).unwrap();
         let id: AgentId = "pc-1".parse().unwrap();
         let now = Timestamp::UNIX_EPOCH;
-        rows::insert_agent(&connection, &id, TokenHash::of("x"), now).unwrap();
+        rows::insert_legacy_agent(&connection, &id, TokenHash::of("x"), now).unwrap();
         (connection, id)
     }
 

@@ -9,13 +9,14 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use kenny_proto::api::TelemetryView;
+use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::{AgentFrame, CloseCode, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed, ServerFrame};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite;
 
 use super::handshake::{self, Accepted};
 use super::session::Session;
-use super::{CLOSING_TIME, HARD_LIMIT_BYTES};
+use super::{Arrival, CLOSING_TIME, HARD_LIMIT_BYTES};
 use crate::app::App;
 use crate::events::kind;
 use crate::fleet::AgentEntry;
@@ -39,8 +40,8 @@ enum End {
 }
 
 /// Serves one connection from its upgrade to its end.
-pub async fn run(app: Arc<App>, socket: WebSocket, base_url: String) {
-    let accepted = Box::pin(handshake::accept(&app, socket, base_url)).await;
+pub async fn run(app: Arc<App>, socket: WebSocket, arrival: Arrival) {
+    let accepted = Box::pin(handshake::accept(&app, socket, arrival)).await;
     let Some(Accepted { socket, entry, session, mut queue }) = accepted else { return };
     let (mut sink, mut stream) = socket.split();
     let end = tokio::select! {
@@ -122,6 +123,12 @@ fn handle(
         }
         AgentFrame::Telemetry(telemetry) => {
             let mut state = entry.lock();
+            if let (Some(section), Some(facts)) =
+                (telemetry.snapshot.get(POLICY_SECTION), &mut state.facts)
+            {
+                let paused = section.fields.get(PAUSED_FIELD).cloned().unwrap_or_default();
+                facts.paused = serde_json::from_value(paused).unwrap_or_default();
+            }
             state.telemetry = Some(Box::new(TelemetryView {
                 collected_at: telemetry.collected_at,
                 received_at: Timestamp::now(),
@@ -135,8 +142,8 @@ fn handle(
             session.send_if_room(&ServerFrame::Pong);
         }
         AgentFrame::Pong => {}
-        AgentFrame::Register(_) => {
-            tracing::debug!(agent.id = %entry.id, "ignored a second register");
+        AgentFrame::Register(_) | AgentFrame::Auth { .. } => {
+            tracing::debug!(agent.id = %entry.id, "ignored a frame of the handshake, which is over");
         }
     }
     ControlFlow::Continue(())

@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::audit::Call;
+
 /// Frames that may wait for a peer that does not read. Callers beyond that wait, each for its own deadline.
 pub const OUTBOUND_FRAMES: usize = 256;
 
@@ -93,9 +95,10 @@ impl Session {
     }
 
     /// Calls a tool and waits for its answer, until the connection ends or the time is over. Dropping the future
-    /// abandons the call.
+    /// abandons the call. `_record` shows that the audit log has it.
     pub async fn call(
         &self,
+        _record: &Call<'_>,
         tool: &str,
         args: Map<String, Value>,
         time: Duration,
@@ -240,6 +243,15 @@ mod tests {
         Session::new(id, speaks_0_3, "http://x".to_owned(), Duration::from_secs(30))
     }
 
+    async fn called(
+        session: &Session,
+        tool: &str,
+        args: Map<String, Value>,
+        time: Duration,
+    ) -> Result<Outcome, CallError> {
+        session.call_as(RequestId::random(), tool, args, time).await
+    }
+
     fn request(text: &str) -> Request {
         let Ok(Parsed::Frame(ServerFrame::Request(request))) = ServerFrame::parse(text) else {
             panic!("{text}")
@@ -252,7 +264,7 @@ mod tests {
         for speaks_0_3 in [true, false] {
             let (session, mut queue) = session(speaks_0_3);
             let time = Duration::from_mins(1);
-            let result = session.call("fs.list", Map::new(), time).await;
+            let result = called(&session, "fs.list", Map::new(), time).await;
             assert_eq!(result, Err(CallError::Timeout(time)));
             let request = request(&queue.recv().await.unwrap());
             assert_eq!(request.deadline_ms, speaks_0_3.then_some(60_000));
@@ -267,7 +279,7 @@ mod tests {
     async fn the_end_of_a_connection_fails_its_calls_at_once() {
         let (session, mut queue) = session(true);
         let before = Instant::now();
-        let call = session.call("fs.list", Map::new(), Duration::from_mins(1));
+        let call = called(&session, "fs.list", Map::new(), Duration::from_mins(1));
         let end = async {
             queue.recv().await.unwrap();
             session.fail_pending();
@@ -275,14 +287,14 @@ mod tests {
         let (result, ()) = tokio::join!(call, end);
         assert_eq!(result, Err(CallError::ConnectionLost));
         assert_eq!(before.elapsed(), Duration::ZERO);
-        let after = session.call("fs.list", Map::new(), Duration::from_mins(1)).await;
+        let after = called(&session, "fs.list", Map::new(), Duration::from_mins(1)).await;
         assert_eq!(after, Err(CallError::Offline));
     }
 
     #[tokio::test(start_paused = true)]
     async fn answers_find_their_calls_in_any_order() {
         let (session, mut queue) = session(false);
-        let call = |name: &'static str| session.call(name, Map::new(), Duration::from_mins(1));
+        let call = |name: &'static str| called(&session, name, Map::new(), Duration::from_mins(1));
         let agent = async {
             let first = request(&queue.recv().await.unwrap());
             let second = request(&queue.recv().await.unwrap());

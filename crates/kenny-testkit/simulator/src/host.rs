@@ -10,7 +10,7 @@ use kenny_proto::{FailureKind, Sha256Digest, UpdateId};
 use semver::Version;
 
 use crate::disk::{Content, Image, Name};
-use crate::scenario::Behaviour;
+use crate::scenario::{Behaviour, Trust};
 use crate::world::{World, version_of};
 
 /// Whose process it is.
@@ -25,6 +25,9 @@ pub(crate) struct SimulatedHost<'a> {
     world: &'a mut World,
     role: Role,
 }
+
+/// What may run here, by its digest.
+pub(crate) struct Authorised(Sha256Digest);
 
 /// What was verified, by where it lies.
 pub(crate) struct Verified {
@@ -90,6 +93,7 @@ fn refused(kind: FailureKind) -> Failure {
 }
 
 impl Host for SimulatedHost<'_> {
+    type Authorised = Authorised;
     type Verified = Verified;
 
     fn now(&mut self) -> Timestamp {
@@ -194,7 +198,20 @@ impl Host for SimulatedHost<'_> {
         self.replace_active(File::Displaced)
     }
 
-    fn fetch(&mut self, _journal: &Journal) -> Result<(), Failure> {
+    fn authorise(&mut self, journal: &Journal) -> Result<Authorised, Failure> {
+        self.world.point(self.role, "authorise");
+        let refuses = match self.world.scenario.trust {
+            Trust::Names => false,
+            Trust::NamesNothing => true,
+            Trust::Withdraws => self.role != Role::Agent,
+        };
+        if refuses && !journal.is_rollback() {
+            return Err(refused(FailureKind::Untrusted));
+        }
+        Ok(Authorised(journal.sha256))
+    }
+
+    fn fetch(&mut self, _journal: &Journal, _: &Authorised) -> Result<(), Failure> {
         self.effect("fetch")
             .map_err(|error| Failure { kind: FailureKind::Disk, detail: error.words })?;
         let Some(artifact) = self.world.scenario.artifact else {
@@ -209,12 +226,16 @@ impl Host for SimulatedHost<'_> {
         Ok(())
     }
 
-    fn verify_candidate(&mut self, journal: &Journal) -> Result<Verified, Failure> {
+    fn verify_candidate(
+        &mut self,
+        _journal: &Journal,
+        authorised: &Authorised,
+    ) -> Result<Verified, Failure> {
         self.effect("verify")
             .map_err(|error| Failure { kind: FailureKind::Disk, detail: error.words })?;
         let content = self.world.disk.read(Name::Of(File::Candidate));
         let digest = content.map(Content::digest).ok_or_else(|| refused(FailureKind::Disk))?;
-        if digest != journal.sha256 {
+        if digest != authorised.0 {
             return Err(refused(FailureKind::HashMismatch));
         }
         match self.image(File::Candidate) {

@@ -22,6 +22,17 @@ pub enum Behaviour {
     LosesConnectionAfter(u64),
 }
 
+/// Whether the announced version may run here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// What is signed names it.
+    Names,
+    /// What is signed does not name it.
+    NamesNothing,
+    /// What is signed names it until it is staged, and no longer when the updater asks.
+    Withdraws,
+}
+
 /// One story.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -33,6 +44,8 @@ pub struct Scenario {
     pub truncated: bool,
     /// What was announced, by digest.
     pub announced: Image,
+    /// Whether it may run here.
+    pub trust: Trust,
     /// How the new version behaves.
     pub behaviour: Behaviour,
     /// Preflight fails.
@@ -67,6 +80,7 @@ impl Scenario {
             artifact: Some(Image::New),
             truncated: false,
             announced: Image::New,
+            trust: Trust::Names,
             behaviour: Behaviour::Good,
             fails_preflight: false,
             scribbles_config: false,
@@ -150,6 +164,15 @@ pub fn all() -> Vec<Scenario> {
             artifact: Some(Image::OtherVersion),
             announced: Image::OtherVersion,
             ..Scenario::refused("another version than announced", Kind::WrongVersion)
+        },
+        Scenario {
+            trust: Trust::NamesNothing,
+            ..Scenario::refused("a version that nobody signed", Kind::Untrusted)
+        },
+        Scenario {
+            trust: Trust::Withdraws,
+            ends: (Step::RolledBack, Some(Kind::Untrusted)),
+            ..Scenario::good("a version whose signature is withdrawn before the swap")
         },
         Scenario {
             fails_preflight: true,

@@ -1,8 +1,8 @@
 //! A Windows machine that a test may install into, break and reboot.
 //!
 //! On Linux it is a Wine prefix of its own, on Windows this very machine with a service name of its own. Both
-//! have the same operations; what only one of them can do, [`Machine::CAN_REBOOT`] and
-//! [`Machine::RUNS_POWERSHELL`] say.
+//! have the same operations; what only one of them can do, [`Machine::CAN_REBOOT`], [`Machine::RUNS_POWERSHELL`] and
+//! [`Machine::KEEPS_ACCESS_LISTS`] say.
 
 mod service;
 

@@ -29,6 +29,8 @@ impl Machine {
     pub const CAN_REBOOT: bool = false;
     /// It has the real powershell.
     pub const RUNS_POWERSHELL: bool = true;
+    /// Access lists are what NTFS has them for.
+    pub const KEEPS_ACCESS_LISTS: bool = true;
 
     /// Takes the name into use, after removing what an earlier run left of it.
     #[expect(clippy::unused_async, reason = "has the same form as where it must wait")]

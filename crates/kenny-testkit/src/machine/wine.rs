@@ -33,6 +33,8 @@ impl Machine {
     pub const CAN_REBOOT: bool = true;
     /// Wine's powershell is a stub that says nothing and ends with 0.
     pub const RUNS_POWERSHELL: bool = false;
+    /// Wine makes access lists up from the bits of Unix files.
+    pub const KEEPS_ACCESS_LISTS: bool = false;
 
     /// Makes a fresh machine and boots it.
     pub async fn create(spec: &Spec) -> Result<Self> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kenny_agent::config::{Config, UpdateConfig};
+use kenny_agent::config::Config;
 use kenny_agent::tunnel::tls_config;
 use kenny_agent::update::download::{Disk, Download, Limits, Staging, client};
 use kenny_agent::update::gate::Gate;
@@ -62,15 +62,9 @@ impl Rig {
 
     /// Downloads as an agent whose server is at this tunnel.
     pub async fn fetch_at(&self, tunnel: &str, url: &str) -> Result<(), Failure> {
-        let config = Config {
-            server: tunnel.parse().expect("an address"),
-            agent_id: "pc".parse().expect("an id"),
-            token: "secret".to_owned(),
-            telemetry_interval_secs: 900,
-            ca_file: None,
-            log_level: "info".to_owned(),
-            update: UpdateConfig::default(),
-        };
+        let (server, agent_id) =
+            (tunnel.parse().expect("an address"), "pc".parse().expect("an id"));
+        let config = Config::new(server, agent_id, Some("secret".to_owned()));
         let gate = Gate::new(&config.server, &[]);
         let client = client(&gate, tls_config(&config).expect("trust")).expect("a client");
         let url = gate.check(url).expect("the origin of the server");

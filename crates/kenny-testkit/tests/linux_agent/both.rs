@@ -25,7 +25,7 @@ async fn an_agent_registers_sends_telemetry_and_answers() -> Result<()> {
         Ok(site.client().agent("pc").await?.telemetry)
     })
     .await?;
-    for section in ["host", "uptime", "memory", "disk", "agent"] {
+    for section in ["host", "uptime", "memory", "disk", "agent", "identity"] {
         assert!(telemetry.snapshot.contains_key(section), "{section}");
     }
 
@@ -41,7 +41,7 @@ async fn an_agent_registers_sends_telemetry_and_answers() -> Result<()> {
 #[tokio::test]
 async fn what_is_asked_wrongly_is_said_so() -> Result<()> {
     let site = Site::create("asked_wrongly").await?;
-    let (_, _) = site.enrol("away").await?;
+    let (_, _) = site.legacy("away").await?;
     let _agent = site.agent("pc").await?;
     let code = async |agent: &str, tool: &str| -> Result<String> {
         let error =

@@ -3,5 +3,6 @@
 
 mod agent_with_raw_server;
 mod both;
+mod identity;
 mod server_with_raw_agents;
 mod site;

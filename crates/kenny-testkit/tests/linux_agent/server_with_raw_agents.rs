@@ -13,7 +13,7 @@ use crate::site::{SOON, Site, program};
 #[tokio::test]
 async fn an_agent_of_0_2_is_taken_in_and_served() -> Result<()> {
     let site = Site::create("old_agent").await?;
-    let (tunnel, token) = site.enrol("old").await?;
+    let (tunnel, token) = site.legacy("old").await?;
     let mut agent = Peer::register(&tunnel, "old", &token, "0.2.0").await?;
     agent.answers_pings().await?;
     let seen = site.client().online("old", Some("0.2.0"), SOON).await?;
@@ -53,7 +53,7 @@ async fn an_agent_of_0_2_is_taken_in_and_served() -> Result<()> {
 #[tokio::test]
 async fn who_does_not_register_or_has_the_wrong_token_is_turned_away() -> Result<()> {
     let site = Site::create("turned_away").await?;
-    let (tunnel, token) = site.enrol("pc").await?;
+    let (tunnel, token) = site.legacy("pc").await?;
     let mut rude = Peer::dial(&tunnel).await?;
     rude.send(&json!({ "type": "ping" })).await?;
     assert_eq!(rude.closed().await?.0, Some(4400));
@@ -74,7 +74,7 @@ async fn who_does_not_register_or_has_the_wrong_token_is_turned_away() -> Result
 #[tokio::test]
 async fn the_newest_connection_wins_and_takes_only_its_own_calls() -> Result<()> {
     let site = Site::create("newest").await?;
-    let (tunnel, token) = site.enrol("pc").await?;
+    let (tunnel, token) = site.legacy("pc").await?;
     let mut first = Peer::register(&tunnel, "pc", &token, "0.2.1").await?;
     site.client().online("pc", Some("0.2.1"), SOON).await?;
     let client = site.client().clone();
@@ -103,7 +103,7 @@ async fn the_newest_connection_wins_and_takes_only_its_own_calls() -> Result<()>
 #[tokio::test]
 async fn garbage_and_unknown_frames_are_passed_over() -> Result<()> {
     let site = Site::create("garbage").await?;
-    let (tunnel, token) = site.enrol("pc").await?;
+    let (tunnel, token) = site.legacy("pc").await?;
     let mut agent = Peer::register(&tunnel, "pc", &token, "0.2.0").await?;
     for garbage in [
         "not json",
@@ -125,7 +125,7 @@ async fn garbage_and_unknown_frames_are_passed_over() -> Result<()> {
 #[tokio::test]
 async fn frames_over_their_limit_end_the_connection_with_1009() -> Result<()> {
     let site = Site::create("oversized").await?;
-    let (tunnel, token) = site.enrol("pc").await?;
+    let (tunnel, token) = site.legacy("pc").await?;
 
     let mut pusher = Peer::register(&tunnel, "pc", &token, "0.2.0").await?;
     let section = json!({ "status": "ok", "summary": "x".repeat(kenny_proto::MAX_PUSH_BYTES) });
@@ -161,7 +161,7 @@ async fn frames_over_their_limit_end_the_connection_with_1009() -> Result<()> {
 #[tokio::test]
 async fn a_hundred_calls_are_answered_in_any_order() -> Result<()> {
     let site = Site::create("any_order").await?;
-    let (tunnel, token) = site.enrol("pc").await?;
+    let (tunnel, token) = site.legacy("pc").await?;
     let mut agent = Peer::register(&tunnel, "pc", &token, "0.2.0").await?;
     site.client().online("pc", None, SOON).await?;
     let calls: Vec<_> = (0..100_u32)
@@ -195,7 +195,7 @@ async fn a_hundred_calls_are_answered_in_any_order() -> Result<()> {
 #[tokio::test]
 async fn an_agent_of_0_2_is_updated_and_believed_once_it_is_back() -> Result<()> {
     let site = Site::create("old_update").await?;
-    let (tunnel, token) = site.enrol("old").await?;
+    let (tunnel, token) = site.legacy("old").await?;
     let mut agent = Peer::register(&tunnel, "old", &token, "0.1.0").await?;
     site.client().online("old", Some("0.1.0"), SOON).await?;
     let artifact = program("kenny-agent")?;
@@ -230,7 +230,7 @@ async fn an_agent_of_0_2_is_updated_and_believed_once_it_is_back() -> Result<()>
 #[tokio::test]
 async fn an_agent_of_0_2_that_refuses_an_update_is_shown_with_its_words() -> Result<()> {
     let site = Site::create("old_refusal").await?;
-    let (tunnel, token) = site.enrol("old").await?;
+    let (tunnel, token) = site.legacy("old").await?;
     let mut agent = Peer::register(&tunnel, "old", &token, "0.1.0").await?;
     site.client().online("old", None, SOON).await?;
     let added = site.client().add_release(&program("kenny-agent")?).await?;

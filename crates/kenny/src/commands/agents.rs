@@ -1,14 +1,16 @@
 //! `kenny agents` and `kenny agent ...`.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _};
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
-use kenny_proto::api::{Agent, AgentCreated, AgentDetail, Update, UpdateKind, UpdateState};
+use kenny_proto::api::{
+    Agent, AgentCreated, AgentDetail, AgentIdentity, Update, UpdateKind, UpdateState,
+};
 use kenny_proto::frames::Status;
 
 use super::{history, update};
+use crate::ask;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Palette, Table, Tone, facts};
@@ -21,15 +23,26 @@ pub async fn list(client: &Client, output: Output) -> Result<(), CliError> {
         return output::document(&list);
     }
     if list.agents.is_empty() {
-        output::note("There is no agent yet; `kenny agent add ID` makes one.");
+        output::note("There is no agent yet; `kenny agent invite ID` makes one.");
         return Ok(());
     }
     output::text(&table(&list.agents, Timestamp::now()).render(output.palette))
 }
 
 /// `kenny agent add`.
-pub async fn add(client: &Client, output: Output, id: AgentId) -> Result<(), CliError> {
-    let created = client.add_agent(id).await?;
+pub async fn add(
+    client: &Client,
+    output: Output,
+    id: AgentId,
+    legacy: bool,
+) -> Result<(), CliError> {
+    if !legacy {
+        return Err(CliError::Usage(format!(
+            "agents are invited: `kenny agent invite {id}` makes the agent, and the PC gets a key of its own. A token is for \
+             agents of 0.2: `kenny agent add {id} --legacy`"
+        )));
+    }
+    let created = client.add_legacy_agent(id).await?;
     if output.json { output::document(&created) } else { output::text(&welcome(&created)) }
 }
 
@@ -68,7 +81,8 @@ fn cleared(agent: &Agent, version: &str) -> String {
 
 /// `kenny agent remove`.
 pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliError> {
-    if !yes && !confirmed(id)? {
+    let question = format!("Remove {id}? Its key or token is worth nothing afterwards.");
+    if !ask::confirmed(yes, &question, id.as_str())? {
         return Err(CliError::Failed(format!("{id} was not removed")));
     }
     client.remove_agent(id).await?;
@@ -76,20 +90,6 @@ pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliE
         "{id} is removed. Its service on the PC, if there is one, still has to be uninstalled there."
     ));
     Ok(())
-}
-
-fn confirmed(id: &AgentId) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::Usage(format!(
-            "removing {id} asks for confirmation; add --yes where nobody can answer"
-        )));
-    }
-    output::note(&format!(
-        "Remove {id}? Its token is worth nothing afterwards. Type the id to go on:"
-    ));
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(CliError::File)?;
-    Ok(line.trim() == id.as_str())
 }
 
 fn table(agents: &[Agent], now: Timestamp) -> Table {
@@ -113,6 +113,9 @@ fn news(agent: &Agent, now: Timestamp) -> Cell {
     if let Some(hold) = agent.hold.as_ref().filter(|hold| Some(hold.version.as_str()) == wanted) {
         let since = words::ago(hold.since, now);
         return Cell::new(Tone::Bad, format!("{} held, {since}: {}", hold.version, hold.reason));
+    }
+    if let Some(pause) = &agent.paused {
+        return Cell::new(Tone::Pending, words::pause(pause, now));
     }
     let Some(update) = &agent.update else { return "".into() };
     let next = match &agent.next_attempt {
@@ -195,6 +198,8 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
                 format!("{}, {when} ({})", next.version, words::moment(next.at))
             }),
         ),
+        ("paused", agent.paused.as_ref().map(|pause| words::pause(pause, now))),
+        ("identity", Some(identity(agent))),
         ("runs", agent.service.map(|is_service| service(is_service).to_owned())),
         ("protocol", agent.protocol.clone()),
         ("sha256", agent.sha256.map(|sha256| sha256.to_string())),
@@ -233,6 +238,20 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
     text
 }
 
+/// How it proves who it is.
+fn identity(agent: &Agent) -> String {
+    match (agent.identity, agent.public_key) {
+        (AgentIdentity::Key, Some(key)) => format!("the key {key}"),
+        (AgentIdentity::Key, None) => "a key".to_owned(),
+        (AgentIdentity::Legacy, _) => {
+            format!("a token, as 0.2 has it; `kenny agent invite {}` gives it a key", agent.id)
+        }
+        (AgentIdentity::None, _) => {
+            format!("none: no PC has enrolled yet; `kenny agent invite {}` invites one", agent.id)
+        }
+    }
+}
+
 /// The agent's last update, as the list has it: with its log.
 fn last(detail: &AgentDetail) -> Option<&Update> {
     let last = detail.agent.update.as_ref()?;
@@ -242,6 +261,7 @@ fn last(detail: &AgentDetail) -> Option<&Update> {
 #[cfg(test)]
 pub(super) mod tests {
     use kenny_proto::api::{Hold, NextAttempt};
+    use kenny_proto::policy::Pause;
     use kenny_proto::{Arch, Os};
 
     use super::*;
@@ -253,6 +273,8 @@ pub(super) mod tests {
         Agent {
             id: id.parse().unwrap(),
             online: false,
+            identity: AgentIdentity::Key,
+            public_key: None,
             created_at: Timestamp::UNIX_EPOCH,
             last_seen_at: None,
             connected_at: None,
@@ -267,6 +289,7 @@ pub(super) mod tests {
             update: None,
             hold: None,
             next_attempt: None,
+            paused: None,
         }
     }
 
@@ -344,7 +367,7 @@ pub(super) mod tests {
             AgentDetail { agent: agent("new", None), updates: Vec::new(), telemetry: None };
         assert_eq!(
             describe(&detail, Timestamp::from_second(60).unwrap(), PLAIN),
-            "id     new\nstate  never connected\nadded  1 min ago (1970-01-01 00:00:00Z)\n"
+            "id        new\nstate     never connected\nadded     1 min ago (1970-01-01 00:00:00Z)\nidentity  a key\n"
         );
     }
 
@@ -365,7 +388,7 @@ pub(super) mod tests {
         };
         let text = describe(&detail, Timestamp::from_second(7200).unwrap(), PLAIN);
         for part in [
-            "\nheld     1.4.0, 2 h ago (1970-01-01 00:00:00Z): it failed there 3 times, the last time: it ended at once\n",
+            "\nheld      1.4.0, 2 h ago (1970-01-01 00:00:00Z): it failed there 3 times, the last time: it ended at once\n",
             "\nThe server does not send 1.4.0 to anna-pc until `kenny agent clear-hold anna-pc`. Any other version can be had \
              with `kenny update anna-pc --to VERSION`.\n",
             "\nThe last update: 1.3.0 -> 1.4.0, failed\n",
@@ -373,6 +396,18 @@ pub(super) mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_pause_at_the_pc_is_shown_where_somebody_looks() {
+        let reason = Some("a talk".to_owned());
+        let pause = Pause { since: Timestamp::UNIX_EPOCH, until: None, reason };
+        let agent = Agent { online: true, paused: Some(pause), ..agent("pc-1", Some("1.0.0")) };
+        let now = Timestamp::from_second(3600).unwrap();
+        let listed = table(std::slice::from_ref(&agent), now).render(PLAIN);
+        assert!(listed.contains("paused at the PC 1 h ago: a talk"), "{listed}");
+        let detail = AgentDetail { agent, updates: Vec::new(), telemetry: None };
+        assert!(describe(&detail, now, PLAIN).contains("paused at the PC"));
     }
 
     #[test]

@@ -19,7 +19,12 @@ pub async fn add(client: &Client, output: Output, files: &[PathBuf]) -> Result<(
     for file in files {
         match upload(client, output, file).await {
             Ok(added) if output.json => output::record(&added)?,
-            Ok(added) => output::line(&describe(file, &added))?,
+            Ok(added) => {
+                output::line(&describe(file, &added))?;
+                if let Some(warning) = &added.warning {
+                    output::note(&format!("Note: {warning}."));
+                }
+            }
             Err(error) => {
                 let server_is_the_reason = matches!(error.exit_code(), 3 | 4);
                 if files.len() == 1 || server_is_the_reason {
@@ -99,7 +104,7 @@ fn describe(file: &Path, added: &ReleaseAdded) -> String {
 }
 
 fn table(releases: &[Release], now: Timestamp) -> Table {
-    let mut table = Table::new(&["VERSION", "OS", "ARCH", "SIZE", "ADDED", "SHA256"]);
+    let mut table = Table::new(&["VERSION", "OS", "ARCH", "SIZE", "ADDED", "SIGNER", "SHA256"]);
     for release in releases {
         table.row([
             (&release.version).into(),
@@ -107,6 +112,7 @@ fn table(releases: &[Release], now: Timestamp) -> Table {
             release.arch.as_str().into(),
             words::size(release.size_bytes).into(),
             words::ago(release.added_at, now).into(),
+            release.signer.as_ref().map_or("-", |signer| &signer.common_name).into(),
             release.sha256.to_string().into(),
         ]);
     }
@@ -115,6 +121,7 @@ fn table(releases: &[Release], now: Timestamp) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use kenny_proto::api::ReleaseSigner;
     use kenny_proto::{Arch, Os, Sha256Digest};
 
     use super::*;
@@ -128,17 +135,24 @@ mod tests {
             sha256: Sha256Digest([0xab; 32]),
             size_bytes: 5_300_000,
             added_at: Timestamp::UNIX_EPOCH,
+            signer: None,
         }
     }
 
     #[test]
     fn releases_are_listed() {
-        let text = table(&[release()], Timestamp::from_second(7200).unwrap());
+        let signer = ReleaseSigner {
+            common_name: "Anna Ltd".to_owned(),
+            certificate_sha256: Sha256Digest([1; 32]),
+        };
+        let signed = Release { signer: Some(signer), ..release() };
+        let text = table(&[signed, release()], Timestamp::from_second(7200).unwrap());
         assert_eq!(
             text.render(Palette { coloured: false }),
             format!(
-                "VERSION  OS       ARCH    SIZE    ADDED    SHA256\n\
-                 1.4.0    windows  x86_64  5.3 MB  2 h ago  {}\n",
+                "VERSION  OS       ARCH    SIZE    ADDED    SIGNER    SHA256\n\
+                 1.4.0    windows  x86_64  5.3 MB  2 h ago  Anna Ltd  {0}\n\
+                 1.4.0    windows  x86_64  5.3 MB  2 h ago  -         {0}\n",
                 "ab".repeat(32)
             )
         );
@@ -146,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_upload_says_what_the_file_turned_out_to_be() {
-        let mut added = ReleaseAdded { release: release(), created: true };
+        let mut added = ReleaseAdded { release: release(), created: true, warning: None };
         let file = Path::new("a.exe");
         assert_eq!(describe(file, &added), "a.exe added 1.4.0 for windows x86_64, 5.3 MB");
         added.created = false;

@@ -8,7 +8,7 @@ use kenny_proto::Sha256Digest;
 use super::super::host::Pc;
 use super::super::lock::Lock;
 use super::slot::{Key, Slot, Taken, unexpected_end};
-use super::{Driver, in_words};
+use super::{Driver, in_words, running_version};
 use crate::config::Config;
 use crate::run::Mode;
 
@@ -93,6 +93,7 @@ impl Driver {
         };
         match settle(host, running_sha256, first) {
             Settled::Nothing => {
+                self.shared.trust.committed(&running_version());
                 self.migrate_config();
                 Next::Nothing
             }

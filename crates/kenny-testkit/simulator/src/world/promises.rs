@@ -7,12 +7,16 @@ use kenny_proto::Phase;
 
 use super::{Broken, World};
 use crate::disk::{Content, Image, Name};
+use crate::scenario::Trust;
 
 impl World {
     /// I3 and the half of I1 that is seen on the disk.
     pub(super) fn check_disk(&self) {
+        let is_named = self.scenario.trust == Trust::Names;
         let authorised = |image: Image| {
-            image == Image::Old || image == self.scenario.announced || image == Image::Kept
+            image == Image::Old
+                || (image == self.scenario.announced && is_named)
+                || image == Image::Kept
         };
         match self.disk.read(Name::Of(File::Active)) {
             Some(Content::Image(image)) if authorised(*image) => {}

@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use jiff::Timestamp;
-use kenny_proto::api::{AgentCreated, Update, UpdateState};
+use kenny_proto::Invitation;
+use kenny_proto::api::{AgentInvited, Update, UpdateState};
 use kenny_testkit::machine::Spec;
 use kenny_testkit::{Client, Machine, Server, process};
 use serde::de::DeserializeOwned;
@@ -85,16 +86,20 @@ impl Stage<'_> {
         let machine = Machine::create(&machine_spec(self.assets)).await?;
 
         self.say(&format!("installing agent {old} as a service on it"));
-        let created: AgentCreated = operator.ask(&["agent", "add", AGENT]).await?;
+        let invited: AgentInvited = operator.ask(&["agent", "invite", AGENT]).await?;
         let program = machine.put(&self.assets.old)?;
+        let Invitation { server: tunnel, code, server_key, .. } = invited.invitation;
+        let (code, server_key) = (code.to_string(), server_key.to_string());
         let arguments = [
             "install",
             "--server",
-            &created.server,
+            &tunnel,
             "--agent-id",
             AGENT,
-            "--token",
-            &created.token,
+            "--code",
+            &code,
+            "--server-key",
+            &server_key,
             "--service-name",
             machine.service_name(),
             "--probation-secs",

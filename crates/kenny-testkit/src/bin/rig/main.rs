@@ -9,6 +9,7 @@
 mod cases;
 mod demo;
 mod downtime;
+mod hostile;
 mod kills;
 mod live;
 mod rollback_times;
@@ -34,6 +35,8 @@ enum Command {
     Downtime(downtime::Options),
     /// Measures how long it takes until the old version is back after a bad one.
     RollbackTimes(rollback_times::Options),
+    /// Attacks a server beside its agents.
+    Hostile(hostile::Options),
     /// Shows one update, then stays up.
     Demo(demo::Options),
 }
@@ -75,6 +78,7 @@ async fn run(command: Command) -> Result<bool> {
         Command::Live(options) => live::run(&options).await,
         Command::Downtime(options) => downtime::run(&options).await,
         Command::RollbackTimes(options) => rollback_times::run(&options).await,
+        Command::Hostile(options) => hostile::run(&options).await,
         Command::Demo(options) => demo::run(&options).await,
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kenny_proto::api::Agent;
+use kenny_proto::Invitation;
+use kenny_proto::api::{Agent, AgentCreated};
 use kenny_testkit::machine::{Process, ServiceState, Spec};
 use kenny_testkit::process::Output;
 use kenny_testkit::{Client, Machine, Server, eventually};
@@ -27,10 +28,8 @@ pub struct Site {
     pub server: Server,
     /// The agent's id.
     pub agent: String,
-    /// The agent's token.
-    pub token: String,
-    /// The tunnel's address.
-    pub tunnel: String,
+    /// What makes the machine that agent.
+    pub invitation: Invitation,
     folder: PathBuf,
 }
 
@@ -46,16 +45,8 @@ impl Site {
         let spec = Spec { name: name.replace('_', "-"), work: assets.work.clone() };
         let machine = Machine::create(&spec).await.context("cannot make a Windows machine")?;
         let agent = format!("pc-{}", spec.name);
-        let created = server.client().create_agent(&agent).await?;
-        Ok(Self {
-            assets: assets.clone(),
-            machine,
-            server,
-            agent,
-            token: created.token,
-            tunnel: created.server,
-            folder,
-        })
+        let invitation = server.client().invite(&agent).await?;
+        Ok(Self { assets: assets.clone(), machine, server, agent, invitation, folder })
     }
 
     /// The operator's client.
@@ -93,21 +84,45 @@ impl Site {
 
     /// Installs with these arguments besides who and where; the probation is short where they do not say.
     pub async fn install_with(&self, more: &[&str]) -> Result<Agent> {
+        let server = self.invitation.server.clone();
+        self.install_at(&server, more).await
+    }
+
+    /// The same with the tunnel at this address, through which the server is reached.
+    pub async fn install_at(&self, tunnel: &str, more: &[&str]) -> Result<Agent> {
+        let Invitation { code, server_key, .. } = &self.invitation;
+        let (code, key) = (code.to_string(), server_key.to_string());
         let identity = [
             "install",
             "--server",
-            &self.tunnel,
+            tunnel,
             "--agent-id",
             &self.agent,
-            "--token",
-            &self.token,
+            "--code",
+            &code,
+            "--server-key",
+            &key,
         ];
-        let mut arguments = [identity.as_slice(), more].concat();
+        self.install_as(&identity, more).await
+    }
+
+    /// Installs as another agent of this site's server, one of 0.2 with a token.
+    pub async fn install_legacy(&self, legacy: &AgentCreated) -> Result<Agent> {
+        let id = legacy.id.as_str();
+        let identity =
+            ["install", "--server", &legacy.server, "--agent-id", id, "--token", &legacy.token];
+        self.install_as(&identity, &[]).await
+    }
+
+    async fn install_as(&self, identity: &[&str], more: &[&str]) -> Result<Agent> {
+        let mut arguments = [identity, more].concat();
         if !more.contains(&"--probation-secs") {
             arguments.extend(["--probation-secs", PROBATION_S]);
         }
         self.agent_command(&self.assets.old, &arguments).await?.success()?;
-        self.client().online(&self.agent, Some(&self.assets.old_version()), SOON).await
+        let at = identity.iter().position(|word| *word == "--agent-id");
+        let agent = at.and_then(|at| identity.get(at + 1)).context("no agent id")?;
+        self.client().online(agent, Some(&self.assets.old_version()), SOON).await
     }
 
     /// The executable at the service's image path.

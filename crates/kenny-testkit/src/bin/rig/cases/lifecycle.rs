@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use kenny_proto::Os;
+use kenny_proto::{Os, PublicKey};
 use kenny_testkit::Machine;
 use kenny_testkit::machine::ServiceState;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use crate::live::Options;
@@ -36,9 +36,11 @@ pub async fn installs_and_says_how_it_is(site: &Site, options: &Options) -> Resu
     let _: Value = serde_json::from_str(&scripts)
         .with_context(|| format!("`status --json` is not JSON:\n{scripts}"))?;
     ensure!(
-        !scripts.contains(&site.token) && !people.contains(&site.token),
-        "`status` shows the token"
+        people.contains("identity: a key of this PC"),
+        "it does not say how it proves itself:\n{people}"
     );
+    let code = site.invitation.code.to_string();
+    ensure!(!scripts.contains(&code) && !people.contains(&code), "`status` shows the code");
 
     let said = site.installed(&["version"]).await?.success()?.stdout;
     ensure!(said.contains(&version), "`version` says {said}");
@@ -63,23 +65,37 @@ pub async fn a_preflight_says_whether_it_would_work_here(
     let after = site.client().agent(&site.agent).await?.agent;
     ensure!(after.online && after.connected_at == before, "the connection was made anew");
 
-    let good = fs_err::read_to_string(site.config())?;
+    let good: Value = serde_json::from_slice(&fs_err::read(site.config())?)?;
+    let changed = |pointer: &str, value: Value| {
+        let mut config = good.clone();
+        *config.pointer_mut(pointer).expect("it is in every config") = value;
+        config
+    };
+    let legacy = site.client().create_legacy_agent("pc-legacy").await?;
+    let with_token = |token: &str| json!({"schema": 2, "server": legacy.server, "agent_id": legacy.id, "token": token});
+    let mut unknown_key = good.clone();
+    unknown_key["agent_idd"] = json!("x");
     let config = site.machine.install_dir().join("other.config.json");
     let tries = [
-        (good.replace(&site.token, "not-the-token"), NO_SERVER, "refuses"),
+        (with_token(&legacy.token), 0, "would accept"),
+        (with_token("not-the-token"), NO_SERVER, "refuses"),
+        (changed("/agent_id", json!("pc-nobody")), NO_SERVER, "refuses"),
         (
-            good.replace(site.client().base().trim_start_matches("http://"), "127.0.0.1:1"),
+            changed("/identity/server_key", json!(PublicKey([9; 32]))),
             NO_SERVER,
             "cannot be reached",
         ),
-        (good.replace("agent_id", "agent_idd"), UNFIT, "agent_idd"),
+        (changed("/server", json!("ws://127.0.0.1:1/agent/ws")), NO_SERVER, "cannot be reached"),
+        (changed("/identity/key_file", json!("C:\\nowhere.key")), UNFIT, "nowhere.key"),
+        (unknown_key, UNFIT, "agent_idd"),
     ];
     for (content, code, words) in tries {
-        fs_err::write(&config, content)?;
+        fs_err::write(&config, content.to_string())?;
         let path = config.to_str().context("paths of the rig are UTF-8")?;
         let output = site.installed(&["preflight", "--config", path]).await?.exited_with(code)?;
         ensure!(output.stdout.contains(words), "it does not say \"{words}\":\n{}", output.text());
-        ensure!(!output.text().contains(&site.token), "it shows the token:\n{}", output.text());
+        ensure!(!output.text().contains("-token"), "it shows the token:\n{}", output.text());
+        ensure!(!output.text().contains(&legacy.token), "it shows the token:\n{}", output.text());
     }
 
     // Not for the console either.
@@ -140,15 +156,9 @@ pub async fn an_install_that_does_not_connect_says_why(
     site: &Site,
     options: &Options,
 ) -> Result<Outcome> {
-    let arguments = [
-        "install",
-        "--server",
-        &site.tunnel,
-        "--agent-id",
-        &site.agent,
-        "--token",
-        "not-the-token",
-    ];
+    let legacy = site.client().create_legacy_agent("pc-legacy").await?;
+    let (server, id) = (legacy.server.as_str(), legacy.id.as_str());
+    let arguments = ["install", "--server", server, "--agent-id", id, "--token", "not-the-token"];
     let began = Instant::now();
     let output = site.agent_command(&options.assets.old, &arguments).await?;
     ensure!(began.elapsed() < Duration::from_secs(45), "it took {:?}", began.elapsed());
@@ -157,7 +167,7 @@ pub async fn an_install_that_does_not_connect_says_why(
     ensure!(!output.text().contains("not-the-token"), "it shows the token:\n{}", output.text());
 
     // The right token over it is all that it takes.
-    site.install().await?;
+    site.install_legacy(&legacy).await?;
     Ok(Outcome::Passed)
 }
 
@@ -254,7 +264,7 @@ pub async fn uninstalling_with_purge_leaves_nothing(
     Ok(Outcome::Passed)
 }
 
-async fn nothing_is_left(site: &Site) -> Result<()> {
+pub async fn nothing_is_left(site: &Site) -> Result<()> {
     for name in [site.machine.service_name().to_owned(), site.updater()] {
         ensure!(site.machine.service(&name).await?.is_none(), "the service {name} is left");
     }

@@ -2,10 +2,14 @@
 
 mod failures;
 mod faults;
+mod first_install;
+mod identity;
 mod lifecycle;
 mod operators;
+mod policy;
 mod rollbacks;
 mod tools;
+mod trust;
 pub mod updates;
 
 use std::future::Future;
@@ -55,6 +59,9 @@ pub const ALL: &[Case] = cases![
     faults::a_download_that_is_cut_every_200_kb_arrives,
     faults::downloads_that_cannot_be_right_leave_the_old_version_alone,
     faults::a_file_that_a_scanner_holds_is_waited_for,
+    trust::a_pinned_agent_takes_what_was_signed_and_nothing_else,
+    trust::signatures_that_are_not_renewed_stop_updates_and_nothing_else,
+    trust::an_executable_without_authenticode_is_refused_where_it_is_required,
     updates::another_request_while_one_is_open_is_refused,
     failures::a_candidate_that_crashes_on_probation_is_rolled_back,
     failures::a_candidate_that_hangs_is_rolled_back,
@@ -66,8 +73,17 @@ pub const ALL: &[Case] = cases![
     rollbacks::an_operator_goes_back_by_a_tool_call,
     failures::a_candidate_that_fails_its_preflight_stops_nothing,
     updates::a_foreign_file_in_the_staging_folder_survives,
+    identity::a_server_with_another_key_is_refused,
+    identity::an_invited_pc_has_a_key_that_stays_on_it,
+    identity::an_update_keeps_the_identity_and_no_secret_beside_it,
+    identity::an_agent_with_a_token_is_updated_and_then_gets_a_key,
+    identity::an_invitation_that_is_of_no_use_changes_nothing,
     lifecycle::an_install_that_does_not_connect_says_why,
     operators::the_command_line_updates_an_agent,
+    first_install::installed_apps_names_the_version_and_removes_everything,
+    first_install::a_downloaded_installer_makes_the_pc_an_agent,
+    first_install::ordinary_accounts_write_to_nothing,
+    policy::a_paused_pc_refuses_changes_and_updates_wait,
     updates::a_newer_version_is_installed,
     lifecycle::a_reboot_brings_the_agent_back,
     lifecycle::installing_again_keeps_identity_and_config,

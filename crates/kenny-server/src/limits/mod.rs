@@ -1,0 +1,124 @@
+//! Bounds for whoever has not proved who it is: how many sockets and tunnels, for how long, with how many bytes, and how
+//! often it may be wrong. Whoever has proved it (a registered agent, an operator, the holder of a signed link) is outside
+//! of them all, so that an office of a hundred PCs behind one address is not locked out by its own number, nor by a
+//! neighbour who keeps being wrong.
+
+pub mod address;
+mod door;
+mod failures;
+mod tunnels;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{Extensions, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::api::problem::problem;
+
+pub use door::{Door, Doorkeeper, Slot};
+use failures::Failures;
+use tunnels::Tunnels;
+pub use tunnels::Waiting;
+
+/// The numbers. Each has a reason, and tests set them lower.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sockets of one address that have proved nothing. A hundred PCs that come back after a power cut have one each for
+    /// as long as a register takes; a browser opens six.
+    pub sockets_of_address: usize,
+    /// Sockets of all addresses that have proved nothing. Above it each address gets [`SOCKETS_WHEN_FULL`].
+    pub sockets: usize,
+    /// How long a socket may go on without having proved anything: three times what a register may take, with TLS before it,
+    /// and enough for a page on a slow line.
+    pub proof_time: Duration,
+    /// Bytes that such a socket may send: a register frame (256 KiB at most) and its request head.
+    pub proof_bytes: usize,
+    /// Tunnels of one address that have yet to register.
+    pub tunnels_of_address: usize,
+    /// Tunnels of all addresses that have yet to register: each may hold a register frame in memory, so 256 MiB.
+    pub tunnels: usize,
+    /// Wrong credentials of one address that cost nothing: a mistyped token, three PCs that were reinstalled.
+    pub free_failures: u32,
+    /// How long a request's head may take.
+    pub head_time: Duration,
+    /// How long a body may pause.
+    pub body_pause: Duration,
+}
+
+/// What each address gets while the whole house is full.
+pub const SOCKETS_WHEN_FULL: usize = 8;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sockets_of_address: 256,
+            sockets: 4096,
+            proof_time: Duration::from_mins(1),
+            proof_bytes: 320 * 1024,
+            tunnels_of_address: 128,
+            tunnels: 1024,
+            free_failures: 10,
+            head_time: Duration::from_secs(15),
+            body_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Whoever uses the socket of this request has proved who it is.
+pub fn prove(extensions: &Extensions) {
+    if let Some(slot) = extensions.get::<Arc<Slot>>() {
+        slot.prove();
+    }
+}
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Bounds {
+    tunnels: Tunnels,
+    failures: Failures,
+}
+
+impl Bounds {
+    /// Nothing counted yet.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            tunnels: Tunnels::new(limits.tunnels, limits.tunnels_of_address),
+            failures: Failures::new(limits.free_failures),
+        }
+    }
+
+    /// A tunnel that has yet to register, or how long its agent should wait. An address that has been wrong again and
+    /// again gets few at a time, and not none: others may be behind it.
+    pub fn tunnel(&self, from: Option<IpAddr>) -> Result<Waiting, Duration> {
+        let few = self.failures.wait(from, Instant::now()).is_some();
+        self.tunnels.enter(from, few)
+    }
+
+    /// Somebody was wrong about who it is. While its address has to wait, the time that is left: the answer is then
+    /// [`too_many`] instead of what was wrong. Whoever is right is never asked to wait.
+    pub fn failed(&self, from: Option<IpAddr>) -> Option<Duration> {
+        self.failures.failed(from, Instant::now())
+    }
+
+    /// How many tunnels have yet to register.
+    pub fn waiting_tunnels(&self) -> usize {
+        self.tunnels.waiting()
+    }
+}
+
+/// 429, with the time after which to ask again.
+pub fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs().max(1);
+    let mut response = problem(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many",
+        "Too many at once",
+        format!("too many attempts or connections from this address; ask again in {seconds} s"),
+    )
+    .into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
