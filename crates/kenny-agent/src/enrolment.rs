@@ -136,6 +136,10 @@ pub fn ca_file(config_file: &Path) -> PathBuf {
 
 /// Enrols this PC. `config` is the one that it will have; its folder is there.
 pub fn enrol(terms: &Terms, config: &Config) -> Result<(), EnrolError> {
+    enrol_with_pauses(terms, config, PAUSE)
+}
+
+fn enrol_with_pauses(terms: &Terms, config: &Config, pause: Duration) -> Result<(), EnrolError> {
     let Some(IdentityConfig { key_file, .. }) = &config.identity else {
         unreachable!("a config that is made of terms has their identity")
     };
@@ -157,7 +161,7 @@ pub fn enrol(terms: &Terms, config: &Config) -> Result<(), EnrolError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| EnrolError::Client(error.into()))?;
     let url = crate::http_url(&terms.server, ENROL_PATH);
-    let enrolled = runtime.block_on(redeem(&url, config, &request))?;
+    let enrolled = runtime.block_on(redeem(&url, config, &request, pause))?;
     let transcript = enrolment.server_transcript();
     let is_right = enrolled.server_key == server_key
         && is_signed_by(&server_key, &transcript, &enrolled.server_signature);
@@ -173,6 +177,7 @@ async fn redeem(
     url: &Url,
     config: &Config,
     request: &EnrolRequest,
+    pause: Duration,
 ) -> Result<Enrolled, EnrolError> {
     let tls = crate::tunnel::tls_config(config).map_err(EnrolError::Client)?;
     let client = Client::builder()
@@ -199,7 +204,7 @@ async fn redeem(
         }
         tracing::warn!("the server does not answer ({why}); trying again");
         tries += 1;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -233,3 +238,7 @@ async fn heard(mut response: Response, url: &Url) -> Result<Enrolled, EnrolError
         )),
     })
 }
+
+#[cfg(test)]
+#[path = "enrolment_tests.rs"]
+mod tests;

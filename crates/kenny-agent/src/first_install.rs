@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kenny_proto::Invitation;
 use url::Url;
 
-use crate::carried::{self, Carried};
+use crate::carried::{self, Carried, CarriedError};
 use crate::desktop::{self, Elevated, Look};
 
 const TITLE: &str = "Kenny";
@@ -29,11 +29,15 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// What the executable carries, at this time.
+    /// What this executable carries, at this time.
     pub fn look(now: Timestamp) -> Self {
         let carried = std::env::current_exe()
-            .map_err(carried::CarriedError::Unreadable)
+            .map_err(CarriedError::Unreadable)
             .and_then(|own| carried::look_into(&own));
+        Self::of(carried, now)
+    }
+
+    fn of(carried: Result<Option<Carried>, CarriedError>, now: Timestamp) -> Self {
         match carried {
             Ok(Some(Carried { invitation, .. })) if invitation.expires_at <= now => {
                 Self::Expired(Box::new(invitation))
@@ -163,6 +167,17 @@ mod tests {
         assert!(words.contains("annas-pc") && words.contains("kenny.example"), "{words}");
         let words = Opened::Expired(invitation()).words();
         assert!(words.contains("26 November 2026, 10:00"), "{words}");
+    }
+
+    #[test]
+    fn an_invitation_whose_time_is_over_is_not_used() {
+        let at = |now: &str| {
+            let carried = Carried { invitation: *invitation(), executable: Vec::new() };
+            Opened::of(Ok(Some(carried)), now.parse().unwrap())
+        };
+        assert!(matches!(at("2026-11-26T09:59:59Z"), Opened::Invited(_)));
+        assert!(matches!(at("2026-11-26T10:00:00Z"), Opened::Expired(_)));
+        assert!(matches!(at("2027-01-01T00:00:00Z"), Opened::Expired(_)));
     }
 
     #[test]

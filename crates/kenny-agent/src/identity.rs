@@ -146,10 +146,11 @@ impl Pinned {
     }
 }
 
-/// 32 bytes from the operating system's random source.
+/// 32 bytes from the operating system's random source. Asked directly: that of aws-lc first measures the processor's jitter
+/// for as long as all else takes that a new version needs to be online.
 pub fn random_bytes() -> [u8; 32] {
     let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 
@@ -204,6 +205,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::Golden;
     use super::*;
+    use crate::config::IdentityConfig;
 
     fn golden_challenge() -> Challenge {
         let text = include_str!("../../kenny-proto/fixtures/server/challenge.json");
@@ -253,5 +255,27 @@ mod tests {
         let error = agent.answer(golden.client_nonce, &challenge).unwrap_err();
         assert!(matches!(error, ServerProblem::OtherKey { .. }), "{error}");
         assert!(error.to_string().contains("new invitation"), "{error}");
+    }
+    #[test]
+    fn a_pc_that_enrolled_has_no_token_to_fall_back_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("kenny-agent.0011223344556677.key");
+        let golden = Golden::read();
+        let server = "ws://127.0.0.1:1/agent/ws".parse().unwrap();
+        let mut config = Config::new(server, golden.agent_id.clone(), Some("secret".to_owned()));
+        config.identity =
+            Some(IdentityConfig { key_file: key_file.clone(), server_key: golden.server_key });
+        // Missing, then damaged.
+        assert!(matches!(Credential::load(&config), Err(KeyFileError::Io { .. })));
+        fs_err::write(&key_file, "{}").unwrap();
+        assert!(matches!(Credential::load(&config), Err(KeyFileError::Damaged { .. })));
+        fs_err::remove_file(&key_file).unwrap();
+        let made = load_or_make(&key_file).unwrap().public();
+        let Ok(Credential::Key(pinned)) = Credential::load(&config) else { panic!("no key") };
+        assert_eq!((pinned.key.public(), pinned.server_key), (made, golden.server_key));
+        config.identity = None;
+        assert!(
+            matches!(Credential::load(&config), Ok(Credential::Token(token)) if token == "secret")
+        );
     }
 }

@@ -53,6 +53,11 @@ pub struct RunOptions {
 pub async fn run(options: RunOptions) {
     let RunOptions { config, layout, mode, mut stop } = options;
     let started_at = Timestamp::now();
+    // While the connection is made: reading the key takes as long as that does.
+    let mut loading = Some(tokio::task::spawn_blocking({
+        let config = config.clone();
+        move || Credential::load(&config)
+    }));
     let mut state = StateFile::new(&layout, &config, mode, started_at);
     let outbox = Outbox::default();
     let driver = Driver::new(layout.clone(), config.clone(), mode, outbox.clone(), stop.clone());
@@ -100,9 +105,12 @@ pub async fn run(options: RunOptions) {
                 End::Lost(format!("{error:#}"))
             }
             Ok(socket) => {
-                let who = match &credential {
-                    Some(credential) => Ok(credential.clone()),
-                    None => Credential::load(&config),
+                let who = match (&credential, loading.take()) {
+                    (Some(credential), _) => Ok(credential.clone()),
+                    (None, Some(loading)) => {
+                        loading.await.unwrap_or_else(|_| Credential::load(&config))
+                    }
+                    (None, None) => Credential::load(&config),
                 };
                 if let Some(digest) = own_sha256.take() {
                     known_sha256 = digest.await.ok().flatten();
@@ -295,3 +303,7 @@ impl StateFile {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -21,11 +21,6 @@ pub fn show(title: &str, text: &str, look: Look) -> bool {
     false
 }
 
-/// Whether this is root.
-pub fn is_administrator() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-}
-
 /// Says that it cannot.
 pub fn run_as_administrator(_arguments: &str) -> io::Result<Elevated> {
     Err(io::Error::from(io::ErrorKind::Unsupported))

@@ -4,9 +4,7 @@
 #[cfg_attr(not(windows), path = "elsewhere.rs")]
 mod system;
 
-pub use system::{
-    hide_console, is_administrator, run_as_administrator, show, started_by_double_click,
-};
+pub use system::{hide_console, run_as_administrator, show, started_by_double_click};
 
 /// How a message looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,14 +4,9 @@ use std::io;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_CANCELLED, HANDLE};
-use windows_sys::Win32::Security::{
-    GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation,
-};
+use windows_sys::Win32::Foundation::ERROR_CANCELLED;
 use windows_sys::Win32::System::Console::{FreeConsole, GetConsoleProcessList};
-use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetExitCodeProcess, INFINITE, OpenProcessToken, WaitForSingleObject,
-};
+use windows_sys::Win32::System::Threading::{GetExitCodeProcess, INFINITE, WaitForSingleObject};
 use windows_sys::Win32::UI::Shell::{
     SEE_MASK_NOASYNC, SEE_MASK_NOCLOSEPROCESS, SHELLEXECUTEINFOW, ShellExecuteExW,
 };
@@ -50,31 +45,6 @@ pub fn show(title: &str, text: &str, look: Look) -> bool {
         MessageBoxW(ptr::null_mut(), text.as_ptr(), title.as_ptr(), style | MB_SETFOREGROUND)
     };
     answer == IDOK
-}
-
-/// Whether this process has an administrator's rights. One of which nothing can be learned has not.
-pub fn is_administrator() -> bool {
-    let mut token: HANDLE = ptr::null_mut();
-    // SAFETY: the pseudo handle needs no closing; the out-parameter lives for the call.
-    if unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) } == 0 {
-        return false;
-    }
-    // SAFETY: a fresh handle that nobody else owns.
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
-    let mut elevation = TOKEN_ELEVATION { TokenIsElevated: 0 };
-    let size = u32::try_from(size_of::<TOKEN_ELEVATION>()).expect("a small struct");
-    let mut needed = 0;
-    // SAFETY: the token is open; the struct has `size` bytes; both out-parameters live for the call.
-    let asked = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenElevation,
-            (&raw mut elevation).cast(),
-            size,
-            &raw mut needed,
-        )
-    };
-    asked != 0 && elevation.TokenIsElevated != 0
 }
 
 /// Runs this executable as administrator, which Windows asks about, and waits for its end.

@@ -112,11 +112,7 @@ pub fn load_or_make(path: &Path) -> Result<IdentityKey, KeyFileError> {
 /// Beside it, flushed, and renamed: a key that is there is whole.
 fn write(path: &Path, json: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("key.new");
-    match fs_err::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = protect::create_private(&beside)?;
+    let mut file = crate::protect::create_private(&beside)?;
     file.write_all(json)?;
     file.sync_all()?;
     drop(file);

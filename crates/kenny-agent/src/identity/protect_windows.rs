@@ -1,32 +1,19 @@
-//! Keeping the key on Windows: under the machine's own protection (DPAPI) in a file for SYSTEM and Administrators alone.
+//! Keeping the key on Windows: under the machine's own protection (DPAPI).
 //!
 //! The machine's protection is against a stolen disk; on the running PC any process could undo it, and the file's rights
-//! keep it from ordinary users.
+//! (`crate::protect`) keep it from ordinary users.
 
-use std::fs::File;
 use std::io;
-use std::os::windows::io::FromRawHandle as _;
-use std::path::Path;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree};
-use windows_sys::Win32::Security::Authorization::{
-    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
-};
+use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Cryptography::{
     CRYPT_INTEGER_BLOB, CRYPTPROTECT_LOCAL_MACHINE, CRYPTPROTECT_UI_FORBIDDEN, CryptProtectData,
     CryptUnprotectData,
 };
-use windows_sys::Win32::Security::{PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES};
-use windows_sys::Win32::Storage::FileSystem::{CREATE_NEW, CreateFileW, FILE_ATTRIBUTE_NORMAL};
-
-use crate::platform::wide;
 
 /// How the file says it.
 pub const NAME: &str = "dpapi-machine";
-
-/// Nothing inherited; all rights for SYSTEM and Administrators, none for others.
-const PRIVATE: &str = "D:P(A;;FA;;;SY)(A;;FA;;;BA)";
 
 /// Mixed in besides the machine's key, so that no other program's secret opens as ours.
 fn entropy(public: &[u8]) -> Vec<u8> {
@@ -80,46 +67,4 @@ pub fn unprotect(protected: &[u8], public: &[u8]) -> io::Result<Vec<u8>> {
         )
     };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(taken(&out)) }
-}
-
-/// A new file for SYSTEM and Administrators alone, from its first moment on.
-pub fn create_private(path: &Path) -> io::Result<File> {
-    let rights = wide(PRIVATE);
-    let mut descriptor: PSECURITY_DESCRIPTOR = ptr::null_mut();
-    // SAFETY: the string ends in a zero, and the out-parameter lives for the call.
-    let done = unsafe {
-        ConvertStringSecurityDescriptorToSecurityDescriptorW(
-            rights.as_ptr(),
-            SDDL_REVISION_1,
-            &mut descriptor,
-            ptr::null_mut(),
-        )
-    };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let size = u32::try_from(size_of::<SECURITY_ATTRIBUTES>()).expect("a few bytes");
-    let attributes =
-        SECURITY_ATTRIBUTES { nLength: size, lpSecurityDescriptor: descriptor, bInheritHandle: 0 };
-    let name = wide(path);
-    // SAFETY: name and attributes live for the call.
-    let handle = unsafe {
-        CreateFileW(
-            name.as_ptr(),
-            GENERIC_WRITE,
-            0,
-            &attributes,
-            CREATE_NEW,
-            FILE_ATTRIBUTE_NORMAL,
-            ptr::null_mut(),
-        )
-    };
-    let failure = io::Error::last_os_error();
-    // SAFETY: allocated above for us to free, and not used after this.
-    unsafe { LocalFree(descriptor) };
-    if handle == INVALID_HANDLE_VALUE {
-        return Err(failure);
-    }
-    // SAFETY: the handle is open, and nobody else closes it.
-    Ok(unsafe { File::from_raw_handle(handle) })
 }

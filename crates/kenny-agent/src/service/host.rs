@@ -185,7 +185,8 @@ pub fn run_service(args: &ServiceArgs) -> ExitCode {
     let prepared = prepare(&name);
     let stop = STOP.get_or_init(|| watch::Sender::new(false)).subscribe();
     let agent = prepared.map(|(config, layout)| {
-        std::thread::spawn(move || {
+        let told = layout.clone();
+        let agent = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
@@ -194,12 +195,13 @@ pub fn run_service(args: &ServiceArgs) -> ExitCode {
                 }
                 Err(error) => tracing::error!(error = %error, "the agent cannot run"),
             }
-        })
+        });
+        (agent, told)
     });
     let hint = "use `kenny-agent run` in a console";
     dispatch(&name.clone(), hint, move |context| {
-        let agent = match agent {
-            Ok(agent) => agent,
+        let (agent, layout) = match agent {
+            Ok(running) => running,
             Err(words) => {
                 tracing::error!("{words}");
                 // Restarting cannot mend a config: without this the recovery would try for ever. The next
@@ -208,6 +210,8 @@ pub fn run_service(args: &ServiceArgs) -> ExitCode {
                 return EXIT_CONFIG;
             }
         };
+        // The agent dials meanwhile.
+        tell_installed_apps(&layout);
         // A panic of the agent counts as its end: the recovery starts it again.
         let ended_well = agent.join().is_ok();
         if ended_well && *context.stop.borrow() { 0 } else { EXIT_FAILED }
@@ -223,7 +227,6 @@ fn prepare(name: &str) -> Result<(Config, Layout), String> {
     match loaded {
         Ok(loaded) => {
             loaded.warn(&layout.config_file);
-            tell_installed_apps(&layout);
             Ok((loaded.config, layout))
         }
         Err(error) => Err(crate::words(&error)),

@@ -11,8 +11,7 @@ use super::scm::Scm;
 use crate::cli::UninstallArgs;
 use crate::desktop::{self, Elevated, Look};
 use crate::layout::Layout;
-use crate::update;
-use crate::{enrolment, identity};
+use crate::{enrolment, identity, platform, update};
 
 /// How long the service may take to stop, and a file to become free.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -23,7 +22,8 @@ pub fn uninstall(args: &UninstallArgs) -> ExitCode {
     if by_installed_apps {
         desktop::hide_console();
     }
-    if by_installed_apps && !desktop::is_administrator() {
+    // One of which nothing can be learned is taken for an ordinary one: Windows then asks once too often.
+    if by_installed_apps && !platform::is_administrator().unwrap_or(false) {
         return elevate(args);
     }
     match try_uninstall(args) {
@@ -127,10 +127,10 @@ fn remove_executable(layout: &Layout) -> anyhow::Result<()> {
     let line =
         format!("ping -n 2 127.0.0.1 >nul & del /f /q \"{}\" & rmdir \"{folder}\"", own.display());
     use std::os::windows::process::CommandExt as _;
-    std::process::Command::new(crate::platform::system_folder().join("cmd.exe"))
+    std::process::Command::new(platform::system_folder().join("cmd.exe"))
         .raw_arg(format!("/d /c \"{line}\""))
         .creation_flags(CREATE_NO_WINDOW)
-        .current_dir(crate::platform::system_folder())
+        .current_dir(platform::system_folder())
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

@@ -58,8 +58,9 @@ pub fn settle<H: Host>(host: &mut H, running_sha256: Sha256Digest, first: bool) 
         Ok(registered) => registered,
         Err(error) => return Settled::Later(error.words),
     };
-    let previous_kept =
-        host.digest(File::Previous).is_ok_and(|kept| kept == Some(journal.from_sha256));
+    // Only where somebody has to go back to it: hashing it would slow the start of every new version down.
+    let previous_kept = !registered
+        && host.digest(File::Previous).is_ok_and(|kept| kept == Some(journal.from_sha256));
     let facts = StartFacts { running_sha256, updater_registered: registered, previous_kept };
     let ensure = |host: &mut H| match host.start_updater() {
         Ok(()) => Settled::WithUpdater,

@@ -203,7 +203,7 @@ pub struct StartFacts {
     pub running_sha256: Sha256Digest,
     /// The updater's service is registered.
     pub updater_registered: bool,
-    /// *Previous* is there, whole.
+    /// *Previous* is there, whole; nobody asks where the updater is registered.
     pub previous_kept: bool,
 }
 
