@@ -245,9 +245,8 @@ impl<'c, 'a> Planner<'c, 'a> {
                     Way::AlreadyThere => (When::AlreadyThere, false),
                     Way::Offline => (When::Offline, true),
                     Way::Paused => (When::Paused, true),
-                    Way::Later => (When::Later, true),
                     Way::Free if self.goes_on => (self.time_of(row), true),
-                    Way::Free => (When::Later, true),
+                    Way::Free | Way::Later => (When::Later, true),
                 };
             }
         };

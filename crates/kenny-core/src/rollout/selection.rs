@@ -48,14 +48,14 @@ pub fn check(selection: &Selection) -> Result<(), Invalid> {
         (false, true) => {
             return Err(Invalid::new(
                 "selection",
-                "empty",
+                &"empty",
                 "it has to say who is meant: give a list, or `everyone`",
             ));
         }
         (true, false) => {
             return Err(Invalid::new(
                 "selection.everyone",
-                "true",
+                &"true",
                 "there are lists as well: leave it out, or them",
             ));
         }
@@ -65,7 +65,7 @@ pub fn check(selection: &Selection) -> Result<(), Invalid> {
         if let Some(blank) = list.iter().find(|text| text.trim().is_empty()) {
             return Err(Invalid::new(
                 format!("selection.{field}"),
-                format!("`{blank}`"),
+                &format_args!("`{blank}`"),
                 "an empty text matches no agent",
             ));
         }
@@ -77,7 +77,7 @@ pub fn check(selection: &Selection) -> Result<(), Invalid> {
         if let Err(source) = version.parse::<Version>() {
             return Err(Invalid::new(
                 "selection.versions",
-                format!("`{version}`"),
+                &format_args!("`{version}`"),
                 format!("versions are such as 1.4.0 or 1.4.0-beta.1 ({source})"),
             ));
         }
@@ -92,7 +92,11 @@ pub fn check_label(field: &str, label: &str) -> Result<(), Invalid> {
     if is_word {
         return Ok(());
     }
-    Err(Invalid::new(field, format!("`{label}`"), "labels are words without spaces and commas"))
+    Err(Invalid::new(
+        field,
+        &format_args!("`{label}`"),
+        "labels are words without spaces and commas",
+    ))
 }
 
 fn is_empty(selection: &Selection) -> bool {

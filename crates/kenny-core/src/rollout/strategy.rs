@@ -30,7 +30,7 @@ pub struct Invalid {
 impl Invalid {
     pub(super) fn new(
         field: impl Into<String>,
-        value: impl ToString,
+        value: &dyn std::fmt::Display,
         allowed: impl Into<String>,
     ) -> Self {
         Self { field: field.into(), value: value.to_string(), allowed: allowed.into() }
@@ -42,7 +42,7 @@ pub fn of_request(request: &NewRollout) -> Result<Strategy, Invalid> {
     match (&request.strategy, request.preset) {
         (Some(_), Some(preset)) => Err(Invalid::new(
             "preset",
-            format!("{preset:?}").to_lowercase(),
+            &format!("{preset:?}").to_lowercase(),
             "there is a strategy as well: leave one of the two out",
         )),
         (Some(strategy), None) => check(strategy).map(|()| strategy.clone()),
@@ -147,7 +147,7 @@ fn check_stages(stages: &[Stage]) -> Result<(), Invalid> {
     if !(1..=MAX_STAGES).contains(&stages.len()) {
         return Err(Invalid::new(
             "strategy.stages",
-            format!("a list of {}", stages.len()),
+            &format_args!("a list of {}", stages.len()),
             format!("there are 1 to {MAX_STAGES} stages"),
         ));
     }
@@ -160,7 +160,7 @@ fn check_stages(stages: &[Stage]) -> Result<(), Invalid> {
             StageSize::Agents(agents) if agents.is_empty() => {
                 return Err(Invalid::new(
                     format!("strategy.{field}.agents"),
-                    "an empty list",
+                    &"an empty list",
                     "a stage by names has at least one",
                 ));
             }
@@ -184,7 +184,7 @@ fn grows(field: &str, value: u32, before: &mut u32) -> Result<(), Invalid> {
     if value <= *before {
         return Err(Invalid::new(
             format!("strategy.{field}"),
-            value,
+            &value,
             format!("sizes count everybody so far, and an earlier stage comes to {before} already"),
         ));
     }
@@ -196,7 +196,7 @@ fn check_windows(windows: &[Window]) -> Result<(), Invalid> {
     if windows.len() > MAX_WINDOWS {
         return Err(Invalid::new(
             "strategy.windows",
-            format!("a list of {}", windows.len()),
+            &format_args!("a list of {}", windows.len()),
             format!("there are at most {MAX_WINDOWS}"),
         ));
     }
@@ -205,7 +205,7 @@ fn check_windows(windows: &[Window]) -> Result<(), Invalid> {
             if time.subsec_nanosecond() != 0 {
                 return Err(Invalid::new(
                     format!("strategy.windows[{index}].{name}"),
-                    time,
+                    &time,
                     "windows begin and end at whole seconds",
                 ));
             }
@@ -213,7 +213,7 @@ fn check_windows(windows: &[Window]) -> Result<(), Invalid> {
         if window.from == window.to {
             return Err(Invalid::new(
                 format!("strategy.windows[{index}].to"),
-                window.to,
+                &window.to,
                 "that is when the window begins: it would never be open. For any time leave `windows` empty",
             ));
         }
@@ -230,5 +230,5 @@ fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), Invalid>
     } else {
         format!("it is from {least} to {most}")
     };
-    Err(Invalid::new(format!("strategy.{field}"), value, allowed))
+    Err(Invalid::new(format!("strategy.{field}"), &value, allowed))
 }
