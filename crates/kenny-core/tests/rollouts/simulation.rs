@@ -17,7 +17,7 @@ use super::random::Random;
 use super::windows::is_open_by_the_calendar;
 use super::world::{OLD, World, course, monday, seconds};
 
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2000;
 const STEPS: u32 = 150;
 /// Every end comes earlier: a fleet of 40, in 5 stages of a day each, with a window a week.
 const STEPS_TO_THE_END: u32 = 20_000;
@@ -37,7 +37,7 @@ fn what_a_rollout_promises_holds_whatever_happens() {
     }
     // The simulation has to reach what it is about.
     assert!(ends.halts > 1000 && ends.resumes > 1000 && ends.take_backs > 500, "{ends:?}");
-    assert!(ends.successes > 20_000 && ends.bad > 2000 && ends.corrected > 50, "{ends:?}");
+    assert!(ends.successes > 20_000 && ends.bad > 1000 && ends.corrected > 50, "{ends:?}");
     assert!(ends.advances > 2000 && ends.kills > 1000 && ends.clocks > 300, "{ends:?}");
 }
 
@@ -237,10 +237,12 @@ impl Rollout {
             "seed {}: the same question has the same answer",
             self.seed
         );
-        let mut moved = self.world.members.clone();
-        self.random.shuffle(&mut moved);
-        let other = plan(&self.world.course, &moved, now);
-        assert_eq!(answer, other, "seed {}: the order of members is of no matter", self.seed);
+        if self.random.percent(20) {
+            let mut moved = self.world.members.clone();
+            self.random.shuffle(&mut moved);
+            let other = plan(&self.world.course, &moved, now);
+            assert_eq!(answer, other, "seed {}: the order of members is of no matter", self.seed);
+        }
         assert_eq!(answer.entries.len(), self.world.members.len());
         let begins = answer.effects.iter().filter(|it| matches!(it, Effect::Begin(_))).count();
         let nows = answer.entries.iter().filter(|entry| entry.when == When::Now).count();
