@@ -102,6 +102,10 @@ uuid_id! {
     UpdateId
 }
 uuid_id! {
+    /// Names one rollout over many agents.
+    RolloutId
+}
+uuid_id! {
     /// Names one accepted connection of an agent.
     SessionId
 }

@@ -13,6 +13,7 @@ mod ids;
 pub mod invitation;
 mod keys;
 pub mod policy;
+pub mod rollout;
 pub mod tools;
 pub mod transcript;
 pub mod trust;
@@ -21,7 +22,9 @@ pub mod update;
 pub use accounts::{AccountName, AccountNameError, Role, Secret};
 pub use digest::{DigestError, Sha256Digest};
 pub use frames::{AgentFrame, CloseCode, FrameError, Parsed, ServerFrame};
-pub use ids::{AgentId, AgentIdError, Arch, Os, RequestId, SessionId, UnknownName, UpdateId};
+pub use ids::{
+    AgentId, AgentIdError, Arch, Os, RequestId, RolloutId, SessionId, UnknownName, UpdateId,
+};
 pub use invitation::{Invitation, InvitationCode};
 pub use keys::{BytesError, Nonce, PublicKey, Signature};
 pub use update::{FailureKind, Phase, PhaseAt, UpdateReport};
