@@ -72,6 +72,9 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Release(ReleaseCommand::Add { files }) => {
             releases::add(&client, output, &files).await
         }
+        Command::Release(ReleaseCommand::Remove { version, yes }) => {
+            releases::remove(&client, &version, yes).await
+        }
         Command::Release(ReleaseCommand::List) => releases::list(&client, output).await,
         Command::Release(ReleaseCommand::Publish(args)) => {
             sign::publish(&client, output, &args.repository).await

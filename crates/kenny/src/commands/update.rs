@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
-use kenny_proto::api::{Agent, NewUpdate, Update, UpdateKind, UpdateState};
+use kenny_proto::api::{Agent, NewUpdate, Update, UpdateKind, UpdateRequested, UpdateState};
 
 use super::agents::tone;
 use super::watch;
@@ -25,7 +25,10 @@ pub async fn run(client: &Client, output: Output, args: UpdateArgs) -> Result<()
         return Ok(());
     };
     let wanted = NewUpdate { version: version.to_string(), allow_downgrade };
-    let update = client.request_update(&agent, &wanted).await?;
+    let UpdateRequested { update, warning } = client.request_update(&agent, &wanted).await?;
+    if let Some(warning) = warning {
+        output::note(&format!("Note: {warning}."));
+    }
     follow(client, output, update, watch, timeout).await
 }
 
