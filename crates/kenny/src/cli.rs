@@ -16,7 +16,7 @@ pub use accounts::{AccountCommand, LoginArgs, TokenCommand, TotpCommand};
 pub use agents::AgentCommand;
 pub use audit::{AuditCommand, AuditListArgs, AuditVerifyArgs};
 pub use signing::{InitArgs, KeyArgs, KeysCommand, ReleaseCommand, RotateArgs, SignArgs};
-pub use updates::{RollbackArgs, UpdateArgs};
+pub use updates::{RollbackArgs, UpdateArgs, WatchArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:

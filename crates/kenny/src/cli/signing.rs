@@ -47,6 +47,14 @@ pub struct KeyArgs {
     /// Sign with this private key; may be given several times [default: every *.pem in keys/ of the folder]
     #[arg(long = "key", value_name = "FILE")]
     pub keys: Vec<PathBuf>,
+    /// How they are opened
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
+}
+
+/// What opens private keys.
+#[derive(Debug, Args)]
+pub struct PassphraseArgs {
     /// Read the passphrase of the keys from the first line of this file instead of asking; KENNY_KEY_PASSPHRASE does the same
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
@@ -95,9 +103,9 @@ pub enum KeysCommand {
     New {
         /// Where the private half goes, such as anna.pem
         file: PathBuf,
-        /// Read the passphrase from the first line of this file instead of asking; KENNY_KEY_PASSPHRASE does the same
-        #[arg(long, value_name = "FILE")]
-        passphrase_file: Option<PathBuf>,
+        /// How it is closed
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
     /// Make keys and a repository folder: root and targets metadata, signed
     Init(InitArgs),
@@ -128,12 +136,9 @@ pub struct InitArgs {
     /// How many targets keys have to sign releases
     #[arg(long, value_name = "COUNT", default_value = "1")]
     pub targets_threshold: NonZeroU64,
-    /// A root key that was made elsewhere (`kenny keys new`): its public half
-    #[arg(long, value_name = "FILE")]
-    pub add_root: Vec<String>,
-    /// A targets key that was made elsewhere: its public half
-    #[arg(long, value_name = "FILE")]
-    pub add_targets: Vec<String>,
+    /// Keys from elsewhere
+    #[command(flatten)]
+    pub added: AddedKeys,
     /// The server's public key, as `kenny status` shows it [default: asked of the server]
     #[arg(long, value_name = "HEX")]
     pub online_key: Option<String>,
@@ -160,12 +165,9 @@ pub struct RotateArgs {
     /// How many targets keys to make here
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16))]
     pub new_targets_keys: u32,
-    /// A root key that was made elsewhere (`kenny keys new`): its public half
-    #[arg(long, value_name = "FILE")]
-    pub add_root: Vec<String>,
-    /// A targets key that was made elsewhere: its public half
-    #[arg(long, value_name = "FILE")]
-    pub add_targets: Vec<String>,
+    /// Keys from elsewhere
+    #[command(flatten)]
+    pub added: AddedKeys,
     /// How many root keys have to sign from now on [default: as before]
     #[arg(long, value_name = "COUNT")]
     pub root_threshold: Option<NonZeroU64>,
@@ -184,6 +186,17 @@ pub struct RotateArgs {
     /// For how long
     #[command(flatten)]
     pub lifetimes: LifetimeArgs,
+}
+
+/// Keys that others made.
+#[derive(Debug, Args)]
+pub struct AddedKeys {
+    /// A root key that was made elsewhere (`kenny keys new`): its public half
+    #[arg(long, value_name = "FILE")]
+    pub add_root: Vec<String>,
+    /// A targets key that was made elsewhere: its public half
+    #[arg(long, value_name = "FILE")]
+    pub add_targets: Vec<String>,
 }
 
 /// For how long signatures hold.

@@ -103,8 +103,8 @@ async fn keys(
     connection: Connection,
 ) -> Result<(), CliError> {
     match command {
-        KeysCommand::New { file, passphrase_file } => {
-            keys::new(&file, sign::passphrases(passphrase_file.as_ref())?)
+        KeysCommand::New { file, passphrase } => {
+            keys::new(&file, sign::passphrases(passphrase.passphrase_file.as_ref())?)
         }
         KeysCommand::Init(args) => keys::init(args, connection).await,
         KeysCommand::Show { dir } => keys::show(output, &dir),

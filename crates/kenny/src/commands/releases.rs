@@ -61,8 +61,7 @@ pub async fn list(client: &Client, output: Output) -> Result<(), CliError> {
 pub async fn remove(client: &Client, version: &Version, yes: bool) -> Result<(), CliError> {
     let question = format!("This removes release {version} for every platform, with its files.");
     if !ask::confirmed(yes, &question, &version.to_string())? {
-        output::note("Nothing was removed.");
-        return Ok(());
+        return Err(CliError::Failed(format!("{version} was not removed")));
     }
     client.remove_release(version).await?;
     output::note(&format!("{version} is no release any more."));
