@@ -70,7 +70,7 @@ impl Default for Limits {
             sockets: 4096,
             proof_time: Duration::from_mins(1),
             proof_bytes: 320 * 1024,
-            register_time: Duration::from_secs(REGISTER_TIMEOUT_S as u64),
+            register_time: Duration::from_secs(u64::from(REGISTER_TIMEOUT_S)),
             tunnels_of_address: 128,
             tunnels: 1024,
             free_failures: 10,
@@ -113,18 +113,23 @@ fn is_for_visitors(path: &str) -> bool {
 pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let from = app.client(request.extensions(), request.headers());
     let is_proxys = request.extensions().get::<Arc<Slot>>().is_some_and(|slot| slot.is_proxys());
+    // Held until there is an answer: a handler that waits for the body has let go of the extensions.
+    let mut through = None;
     if let Some(client) = from.filter(|_| is_proxys) {
         let Some(slot) = app.doorkeeper.admit(client) else {
             return too_many(Duration::from_secs(1));
         };
-        request.extensions_mut().insert(Through(slot));
+        request.extensions_mut().insert(Through(Arc::clone(&slot)));
+        through = Some(slot);
     }
     if is_for_visitors(request.uri().path())
         && let Err(wait) = app.bounds.visits.enter(from, Instant::now())
     {
         return too_many(wait);
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    drop(through);
+    response
 }
 
 /// What is counted.

@@ -59,7 +59,6 @@ impl Operator {
 
 impl Permit<'_> {
     /// The agent of this name: whoever has no permit has none.
-    #[expect(clippy::unused_self, reason = "the permit is what it takes")]
     pub fn agent(&self, app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
         app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
     }
@@ -84,7 +83,6 @@ impl Permit<'_> {
     }
 
     /// The database, for who writes the [`Self::row`] of a change in its transaction.
-    #[expect(clippy::unused_self, reason = "the permit is what it takes")]
     pub const fn store<'app>(&self, app: &'app App) -> &'app Store {
         app.store.by(&Permitted)
     }

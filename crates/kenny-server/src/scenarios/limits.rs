@@ -143,6 +143,32 @@ async fn a_slow_head_a_slow_body_and_silence_end_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_body_that_comes_drop_by_drop_ends_when_the_time_to_prove_oneself_is_over() {
+    let rig = Rig::start_with(|config| config.limits.proof_time = Duration::from_millis(500)).await;
+    let mut socket = socket(&rig).await;
+    let head = "POST /oauth/register HTTP/1.1\r\nhost: x\r\ncontent-length: 16000\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut drops = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while socket.write_all(b" ").await.is_ok() {
+            drops.tick().await;
+        }
+    })
+    .await;
+    until_unproven(&rig, 0).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_is_bounded_for_operators_too() {
+    let rig = Rig::start().await;
+    // Hardly more than it may be, so that nothing of it is left unread.
+    let body = json!({"id": "pc-1", "legacy": true, "x": "x".repeat(1024 * 1024)});
+    assert_eq!(rig.post("/agents", body).await.0, 413);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn before_it_registers_a_tunnel_may_send_a_register_frame_and_not_more() {
     let rig = Rig::start().await;
     let token = rig.agent("pc-1").await;

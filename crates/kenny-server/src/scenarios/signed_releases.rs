@@ -12,10 +12,11 @@ use crate::releases::test_image::{agent_image, signed_agent};
 
 /// Tells the server how the agent trusts, as its telemetry does.
 async fn tell(agent: &mut FakeAgent, mode: &str) {
-    let section = json!({"status": "ok", "summary": "x", "fields": {"mode": mode}});
+    let section = json!({"status": "ok", "summary": "x", "mode": mode});
     agent
         .send(&json!({
-            "type": "telemetry", "collected_at": "2026-11-25T10:00:00Z", "snapshot": {"trust": section}
+            "type": "telemetry", "agent_id": "pc-1", "collected_at": "2026-11-25T10:00:00Z",
+            "snapshot": {"trust": section}
         }))
         .await;
     agent.settle().await;
