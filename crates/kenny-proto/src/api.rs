@@ -261,6 +261,18 @@ pub struct NewUpdate {
     pub allow_downgrade: bool,
 }
 
+/// What `POST /agents/{id}/updates` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UpdateRequested {
+    /// The update that stands for the request.
+    #[serde(flatten)]
+    pub update: Update,
+    /// What the operator should know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
 /// One update of one agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -417,6 +429,10 @@ pub struct Release {
     /// Who signed it, where it carries an Authenticode signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<ReleaseSigner>,
+    /// When the keys that had signed it took it out of the signed metadata: no agent is sent to it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub withdrawn_at: Option<Timestamp>,
 }
 
 /// Who an executable says that it was signed by. It is read, not checked by the server: Windows checks signatures.
@@ -514,7 +530,7 @@ pub struct Event {
     /// When.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
-    /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
+    /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `release_removed`, `update_changed`,
     /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
     /// `trust_expiring`.
     pub kind: String,

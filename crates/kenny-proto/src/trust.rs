@@ -20,6 +20,13 @@ pub const METADATA_PATH: &str = "/tuf/metadata/";
 /// `DIRECTORY/SHA256.FILE`. Needs an operator's token; agents are given links.
 pub const TARGETS_PATH: &str = "/tuf/targets/";
 
+/// The section of an agent's telemetry that says how it trusts.
+pub const TRUST_SECTION: &str = "trust";
+/// Its field: `pinned` or [`HASH_ONLY`].
+pub const MODE_FIELD: &str = "mode";
+/// The agent pins no root: it runs what the server names by digest.
+pub const HASH_ONLY: &str = "hash-only";
+
 /// Largest file of metadata in bytes. One target has about 400 bytes, so that 1 MiB holds more than two thousand releases.
 pub const MAX_METADATA_BYTES: u64 = 1024 * 1024;
 

@@ -10,7 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap};
 use kenny_core::identity::IdentityKey;
 use kenny_core::rollout::Pace;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -23,7 +23,7 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
-use crate::store::Store;
+use crate::store::Restricted;
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
 use crate::web::pending::PendingLogins;
@@ -50,8 +50,10 @@ pub struct App {
     pub door: Door,
     /// Certificates in PEM that invited PCs trust besides their system's.
     pub agent_ca: Option<String>,
-    /// The database.
-    pub store: Store,
+    /// The database, for who has a right to it.
+    pub store: Restricted,
+    /// Told whenever a signed-in browser or a program's permission ended.
+    pub proofs_ended: watch::Sender<()>,
     /// Every agent.
     pub fleet: Fleet,
     /// Every release.

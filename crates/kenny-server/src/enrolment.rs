@@ -25,8 +25,8 @@ use crate::auth::sha256;
 use crate::events::kind;
 use crate::fleet::Identity;
 use crate::limits;
-use crate::store::StoreError;
 use crate::store::invitation_rows::{self, Redemption};
+use crate::store::{Right, StoreError};
 
 /// How long a request's body may take: it is a few hundred bytes.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -133,6 +133,11 @@ impl Rejection {
     }
 }
 
+/// By this, invitations are redeemed: who has the code needs no account.
+struct Enrolling;
+
+impl Right for Enrolling {}
+
 /// The handler of `/agent/enroll`.
 pub async fn enrol(State(app): State<Arc<App>>, request: Request) -> Response {
     let from = app.client(request.extensions(), request.headers());
@@ -183,6 +188,7 @@ async fn redeem(
     let code_hash = sha256(code.as_bytes());
     let redemption = app
         .store
+        .by(&Enrolling)
         .run({
             let id = agent_id.clone();
             let who = Who::stranger(FACE, from);

@@ -37,6 +37,8 @@ pub mod kind {
     pub const AGENT_REJECTED: &str = "agent_rejected";
     /// An artifact was added.
     pub const RELEASE_ADDED: &str = "release_added";
+    /// A version was removed with its files.
+    pub const RELEASE_REMOVED: &str = "release_removed";
     /// An update changed.
     pub const UPDATE_CHANGED: &str = "update_changed";
     /// The operator called a tool.

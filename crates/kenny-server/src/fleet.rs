@@ -1,13 +1,13 @@
 //! Every agent in memory: what it may authenticate with, what it said of itself, what it should run, and its
 //! connection. Loaded at start and kept in step by `ops`, so that nothing of the tunnel waits for the database.
 //!
-//! What the tunnel learns is marked here and written behind by one task, which tries again while the database
-//! does not take it.
+//! [`write_behind`] keeps what the tunnel learns.
+
+mod write_behind;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kenny_core::rollout::{Intent, Next, Pace, Standing, Tally};
@@ -24,15 +24,8 @@ use tokio::time::Instant;
 
 use crate::auth::TokenHash;
 use crate::rollout::{UpdateRecord, is_version};
-use crate::store::rows::{self, AgentRow};
-use crate::store::update_rows;
-use crate::store::{Store, StoreError};
+use crate::store::rows::AgentRow;
 use crate::tunnel::Session;
-
-/// So many agents are written in one piece of work.
-const CHUNK: usize = 256;
-/// Between two tries of a database that does not take what was learnt.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What an agent said of itself when it last registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +47,9 @@ pub struct AgentFacts {
     /// Somebody at the PC paused it.
     #[serde(default)]
     pub paused: Option<Pause>,
+    /// Whether it runs signed releases alone, as its telemetry says.
+    #[serde(default)]
+    pub pins_root: Option<bool>,
 }
 
 impl From<&Meta> for AgentFacts {
@@ -67,7 +63,15 @@ impl From<&Meta> for AgentFacts {
             service: meta.service,
             sha256: meta.sha256,
             paused: meta.paused.clone(),
+            pins_root: None,
         }
+    }
+}
+
+impl AgentFacts {
+    /// Whether the agent pins a root of trust; none while it did not say. One of 0.2 knows none.
+    pub fn pins_root(&self) -> Option<bool> {
+        if self.protocol.is_none() { Some(false) } else { self.pins_root }
     }
 }
 
@@ -395,109 +399,5 @@ impl Fleet {
     /// Forgets an agent.
     pub fn remove(&self, id: &AgentId) {
         self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-
-    /// Something of this agent is to be written. Never waits.
-    pub fn mark(&self, entry: &Arc<AgentEntry>) {
-        if !entry.marked.swap(true, Ordering::AcqRel) {
-            self.marked.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(entry));
-            self.wake.notify_one();
-        }
-    }
-
-    /// Writes what is marked, for ever.
-    pub async fn write_behind(&self, store: &Store) {
-        loop {
-            self.wake.notified().await;
-            while let Err(error) = self.flush(store).await {
-                tracing::warn!(%error, "what agents reported is not in the database yet; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-
-    /// Writes what is marked, once.
-    pub async fn flush(&self, store: &Store) -> Result<(), StoreError> {
-        let marked =
-            std::mem::take(&mut *self.marked.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut chunks = marked.chunks(CHUNK);
-        for chunk in chunks.by_ref() {
-            if let Err(error) = Self::write(store, chunk).await {
-                // This chunk marked itself again; the rest was not reached.
-                let rest: Vec<_> = chunk.iter().chain(chunks.flatten()).cloned().collect();
-                self.marked.lock().unwrap_or_else(PoisonError::into_inner).extend(rest);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn write(store: &Store, entries: &[Arc<AgentEntry>]) -> Result<(), StoreError> {
-        let pictures: Vec<Picture> = entries.iter().map(Picture::take).collect();
-        let pictures = Arc::new(pictures);
-        let written = Arc::clone(&pictures);
-        let result = store
-            .run(move |connection| {
-                for picture in written.iter() {
-                    picture.write(connection)?;
-                }
-                Ok(())
-            })
-            .await;
-        if result.is_err() {
-            for (entry, picture) in entries.iter().zip(pictures.iter()) {
-                picture.put_back(entry);
-            }
-        }
-        result
-    }
-}
-
-/// What is to be written of one agent.
-struct Picture {
-    id: AgentId,
-    last_seen_at: Option<Timestamp>,
-    facts: Option<Box<AgentFacts>>,
-    update: Option<Box<UpdateRecord>>,
-    holds: Vec<HeldVersion>,
-    telemetry: Option<Box<TelemetryView>>,
-}
-
-impl Picture {
-    fn take(entry: &Arc<AgentEntry>) -> Self {
-        // Unmarked first: what changes from here on marks it again.
-        entry.marked.store(false, Ordering::Release);
-        let mut state = entry.lock();
-        let seen = state.session.as_ref().map(|session| session.last_frame_at());
-        Self {
-            id: entry.id.clone(),
-            last_seen_at: seen.or(state.last_seen_at),
-            facts: state.facts.clone(),
-            update: state.update.clone(),
-            holds: state.holds.clone(),
-            telemetry: state.telemetry.take(),
-        }
-    }
-
-    fn write(&self, connection: &rusqlite::Connection) -> rusqlite::Result<()> {
-        rows::save_facts(connection, &self.id, self.last_seen_at, self.facts.as_deref())?;
-        if let Some(update) = &self.update {
-            update_rows::save_update(connection, update)?;
-        }
-        for held in &self.holds {
-            update_rows::keep_hold(connection, &self.id, held)?;
-        }
-        if let Some(telemetry) = &self.telemetry {
-            rows::save_telemetry(connection, &self.id, telemetry)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the entry marked; it stands in the list again already or is put there by the caller.
-    fn put_back(&self, entry: &Arc<AgentEntry>) {
-        let mut state = entry.lock();
-        if state.telemetry.is_none() {
-            state.telemetry.clone_from(&self.telemetry);
-        }
     }
 }

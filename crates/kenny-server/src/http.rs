@@ -17,7 +17,7 @@ use tower_http::trace::TraceLayer;
 use crate::api::problem::problem;
 use crate::app::App;
 use crate::limits::Limits;
-use crate::{api, enrolment, invite, mcp, oauth, releases, trust, tunnel, web};
+use crate::{api, enrolment, invite, limits, mcp, oauth, releases, trust, tunnel, web};
 
 /// The most that a request's body may have, where it is not a release: a script is the largest thing sent.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -42,6 +42,7 @@ pub fn router(app: &Arc<App>, limits: &Limits) -> Router {
         .merge(releases::router(app.releases.files.clone(), app.releases.signer.clone()))
         .merge(mcp::router(Arc::clone(app)))
         .layer(RequestBodyTimeoutLayer::new(limits.body_pause))
+        .layer(from_fn_with_state(Arc::clone(app), limits::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), web::headers::add))
         .layer(TraceLayer::new_for_http())

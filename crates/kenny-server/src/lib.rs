@@ -34,6 +34,13 @@ mod trust;
 mod tunnel;
 mod web;
 
+/// For the tests that show what does not compile. Nothing of it is an interface.
+#[doc(hidden)]
+pub mod compile_time {
+    pub use crate::app::App;
+    pub use crate::ops::{Action, Operator, Permit};
+}
+
 pub use audit::verify_offline as verify_audit;
 pub use config::{Config, TlsFiles};
 pub use limits::Limits;

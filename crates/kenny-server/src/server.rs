@@ -12,7 +12,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use jiff::Timestamp;
 use kenny_proto::audit::AuditOutcome;
 use kenny_proto::{AccountName, Sha256Digest};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{self, Accounts, Directory};
@@ -29,11 +29,13 @@ use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, account_rows, rows, trust_rows, update_rows};
+use crate::store::{
+    DataDir, Restricted, Right, Store, account_rows, rows, trust_rows, update_rows,
+};
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
 use crate::web::pending::PendingLogins;
-use crate::{http, identity, rollout, tls, trust, tunnel};
+use crate::{http, identity, ops, rollout, tls, trust, tunnel};
 
 /// How long running calls may take once the server is asked to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -94,7 +96,8 @@ impl Server {
             clients: Seal::new(&kept.artifact_secret.0),
             pending_logins: PendingLogins::default(),
             events: Events::new(store.clone(), kept.newest_event, Timestamp::now()),
-            store,
+            store: Restricted::new(store),
+            proofs_ended: watch::Sender::new(()),
             metrics,
             stopping: CancellationToken::new(),
             tunnel_closing: CancellationToken::new(),
@@ -179,18 +182,23 @@ impl Server {
         app.tunnel_closing.cancel();
         tunnel::close_all(&app).await;
         background.stop();
-        if let Err(error) = app.fleet.flush(&app.store).await {
+        if let Err(error) = app.fleet.flush(app.store.by(&Running)).await {
             tracing::warn!(%error, "what agents reported last is not in the database");
         }
         if let Err(error) = app.accounts.save_uses().await {
             tracing::warn!(%error, "when tokens were last used is not in the database");
         }
-        app.store.close().await;
+        app.store.by(&Running).close().await;
         drop(data_dir);
         tracing::info!("stopped");
         drained.context("serving failed")
     }
 }
+
+/// By this the server keeps what it learnt, and closes the database at its end.
+struct Running;
+
+impl Right for Running {}
 
 /// The tasks that every server runs beside its connections.
 struct Background(Vec<tokio::task::AbortHandle>);
@@ -200,12 +208,17 @@ impl Background {
         let (swept, written, rolled) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
         let renewed = Arc::clone(app);
         let sweeper = tokio::spawn(async move { tunnel::run_sweeper(&swept).await });
-        let writer = tokio::spawn(async move { written.fleet.write_behind(&written.store).await });
+        let writer =
+            tokio::spawn(
+                async move { written.fleet.write_behind(written.store.by(&Running)).await },
+            );
         let timer = tokio::spawn(async move { rollout::run_timer(&rolled).await });
         let trust = tokio::spawn(async move { trust::run_timer(&renewed).await });
         let accounts = Arc::clone(&app.accounts);
         let uses = tokio::spawn(async move { accounts.write_uses().await });
-        let tasks = [sweeper, writer, timer, trust, uses];
+        let kept = Arc::clone(app);
+        let artifacts = tokio::spawn(async move { ops::releases::run_sweeper(&kept).await });
+        let tasks = [sweeper, writer, timer, trust, uses, artifacts];
         Self(tasks.map(|task| task.abort_handle()).into())
     }
 

@@ -1,28 +1,23 @@
 //! The REST API of a server, as typed calls. Its paths stand here and nowhere else in this crate.
 
+mod accounts;
+mod agents;
+mod releases;
+
 use std::collections::VecDeque;
-use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use kenny_proto::accounts::{
-    Account, AccountChange, AccountList, AccountPassword, Confirmation, Me, NewAccount, NewLogin,
-    NewPassword, NewToken, RecoveryCodes, TokenCreated, TokenList, TotpCode, TotpEnrolment,
-};
-use kenny_proto::api::{
-    AgentCreated, AgentDetail, AgentInvited, AgentList, Event, Health, InvitationList, NewAgent,
-    NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
-    ToolOutcome, Update, UpdateList,
-};
+use kenny_proto::AgentId;
+use kenny_proto::api::{Event, Health, Problem, ServerInfo};
 use kenny_proto::audit::AuditPage;
-use kenny_proto::trust::{OnlineKey, Publication, Published, TrustStatus};
-use kenny_proto::{AccountName, AgentId, Sha256Digest, UpdateId};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Body, Certificate, Method, RequestBuilder, Response};
+use reqwest::header::ACCEPT;
+use reqwest::{Certificate, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
-use tokio_util::io::ReaderStream;
 use url::{Host, Url};
+
+pub use releases::open_for_upload;
 
 use crate::config::Target;
 use crate::error::{CliError, innermost};
@@ -33,9 +28,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may think about what it only has to look up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What is read of a file at a time while it is uploaded.
-const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
 
 /// Speaks with one server, by one token.
 #[derive(Debug, Clone)]
@@ -91,254 +83,9 @@ impl Client {
         &self.server
     }
 
-    /// `POST /login`, which needs no token.
-    pub async fn log_in(&self, login: &NewLogin) -> Result<TokenCreated, CliError> {
-        let request = self.http.post(self.url(&["api", "v1", "login"])).timeout(ANSWER_TIMEOUT);
-        self.read(self.send(request.json(login)).await?).await
-    }
-
-    /// `POST /logout`.
-    pub async fn log_out(&self) -> Result<(), CliError> {
-        self.empty(Method::POST, &["logout"], None::<&()>).await
-    }
-
-    /// `GET /me`.
-    pub async fn me(&self) -> Result<Me, CliError> {
-        self.quick(Method::GET, &["me"], None::<&()>).await
-    }
-
-    /// `PUT /me/password`.
-    pub async fn set_password(&self, password: &NewPassword) -> Result<(), CliError> {
-        self.empty(Method::PUT, &["me", "password"], Some(password)).await
-    }
-
-    /// `POST /me/totp`.
-    pub async fn begin_totp(&self, own: &Confirmation) -> Result<TotpEnrolment, CliError> {
-        self.quick(Method::POST, &["me", "totp"], Some(own)).await
-    }
-
-    /// `POST /me/totp/confirm`.
-    pub async fn confirm_totp(&self, code: &TotpCode) -> Result<RecoveryCodes, CliError> {
-        self.quick(Method::POST, &["me", "totp", "confirm"], Some(code)).await
-    }
-
-    /// `POST /me/totp/disable`.
-    pub async fn end_totp(&self, own: &Confirmation) -> Result<(), CliError> {
-        self.empty(Method::POST, &["me", "totp", "disable"], Some(own)).await
-    }
-
-    /// `POST /me/recovery-codes`.
-    pub async fn renew_recovery_codes(
-        &self,
-        own: &Confirmation,
-    ) -> Result<RecoveryCodes, CliError> {
-        self.quick(Method::POST, &["me", "recovery-codes"], Some(own)).await
-    }
-
-    /// `GET /accounts`.
-    pub async fn accounts(&self) -> Result<AccountList, CliError> {
-        self.quick(Method::GET, &["accounts"], None::<&()>).await
-    }
-
-    /// `POST /accounts`.
-    pub async fn create_account(&self, new: &NewAccount) -> Result<AccountPassword, CliError> {
-        self.quick(Method::POST, &["accounts"], Some(new)).await
-    }
-
-    /// `PATCH /accounts/{name}`.
-    pub async fn change_account(
-        &self,
-        name: &AccountName,
-        change: &AccountChange,
-    ) -> Result<Account, CliError> {
-        self.quick(Method::PATCH, &["accounts", name.as_str()], Some(change)).await
-    }
-
-    /// `POST /accounts/{name}/reset`.
-    pub async fn reset_account(&self, name: &AccountName) -> Result<AccountPassword, CliError> {
-        self.quick(Method::POST, &["accounts", name.as_str(), "reset"], None::<&()>).await
-    }
-
-    /// `DELETE /accounts/{name}`.
-    pub async fn remove_account(&self, name: &AccountName) -> Result<(), CliError> {
-        self.delete(&["accounts", name.as_str()]).await
-    }
-
-    /// `GET /tokens`.
-    pub async fn tokens(&self, account: Option<&AccountName>) -> Result<TokenList, CliError> {
-        let mut request = self.request(Method::GET, &["tokens"])?.timeout(ANSWER_TIMEOUT);
-        if let Some(account) = account {
-            request = request.query(&[("account", account.as_str())]);
-        }
-        self.read(self.send(request).await?).await
-    }
-
-    /// `POST /tokens`.
-    pub async fn create_token(&self, token: &NewToken) -> Result<TokenCreated, CliError> {
-        self.quick(Method::POST, &["tokens"], Some(token)).await
-    }
-
-    /// `DELETE /tokens/{id}`.
-    pub async fn revoke_token(&self, id: i64) -> Result<(), CliError> {
-        self.delete(&["tokens", &id.to_string()]).await
-    }
-
-    /// `GET /agents`.
-    pub async fn agents(&self) -> Result<AgentList, CliError> {
-        self.quick(Method::GET, &["agents"], None::<&()>).await
-    }
-
-    /// `GET /agents/{id}`.
-    pub async fn agent(&self, id: &AgentId) -> Result<AgentDetail, CliError> {
-        self.quick(Method::GET, &["agents", id.as_str()], None::<&()>).await
-    }
-
-    /// `POST /agents`: one with a token.
-    pub async fn add_legacy_agent(&self, id: AgentId) -> Result<AgentCreated, CliError> {
-        self.quick(Method::POST, &["agents"], Some(&NewAgent { id, legacy: true })).await
-    }
-
-    /// `POST /agents/{id}/invite`.
-    pub async fn invite(
-        &self,
-        id: &AgentId,
-        wanted: &NewInvitation,
-    ) -> Result<AgentInvited, CliError> {
-        self.quick(Method::POST, &["agents", id.as_str(), "invite"], Some(wanted)).await
-    }
-
-    /// `DELETE /agents/{id}/invite`.
-    pub async fn withdraw_invitation(&self, id: &AgentId) -> Result<(), CliError> {
-        self.delete(&["agents", id.as_str(), "invite"]).await
-    }
-
-    /// `GET /invitations`.
-    pub async fn invitations(&self) -> Result<InvitationList, CliError> {
-        self.quick(Method::GET, &["invitations"], None::<&()>).await
-    }
-
     /// `GET /server`.
     pub async fn server_info(&self) -> Result<ServerInfo, CliError> {
         self.quick(Method::GET, &["server"], None::<&()>).await
-    }
-
-    /// `DELETE /agents/{id}`.
-    pub async fn remove_agent(&self, id: &AgentId) -> Result<(), CliError> {
-        self.delete(&["agents", id.as_str()]).await
-    }
-
-    /// `GET /releases`.
-    pub async fn releases(&self) -> Result<ReleaseList, CliError> {
-        self.quick(Method::GET, &["releases"], None::<&()>).await
-    }
-
-    /// `POST /releases`: sends the file as it is read. `progress` learns how many bytes are on their way.
-    pub async fn add_release(
-        &self,
-        file: tokio::fs::File,
-        size_bytes: u64,
-        progress: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<ReleaseAdded, CliError> {
-        let mut sent_bytes = 0;
-        let pieces =
-            ReaderStream::with_capacity(file, UPLOAD_PIECE_BYTES).inspect_ok(move |piece| {
-                sent_bytes += piece.len() as u64;
-                progress(sent_bytes);
-            });
-        let request = self
-            .request(Method::POST, &["releases"])?
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, size_bytes)
-            .body(Body::wrap_stream(pieces));
-        self.read(self.send(request).await?).await
-    }
-
-    /// `GET /trust`.
-    pub async fn trust(&self) -> Result<TrustStatus, CliError> {
-        self.quick(Method::GET, &["trust"], None::<&()>).await
-    }
-
-    /// `GET /trust/metadata`.
-    pub async fn trust_metadata(&self) -> Result<Publication, CliError> {
-        self.quick(Method::GET, &["trust", "metadata"], None::<&()>).await
-    }
-
-    /// `POST /trust/metadata`. How long the artifacts take to be read is the server's to decide.
-    pub async fn publish(&self, publication: &Publication) -> Result<Published, CliError> {
-        let request = self.request(Method::POST, &["trust", "metadata"])?.json(publication);
-        self.read(self.send(request).await?).await
-    }
-
-    /// `PUT /trust/artifacts/{sha256}`: sends the file as it is read.
-    pub async fn upload_artifact(
-        &self,
-        sha256: Sha256Digest,
-        file: tokio::fs::File,
-        size_bytes: u64,
-    ) -> Result<(), CliError> {
-        let pieces = ReaderStream::with_capacity(file, UPLOAD_PIECE_BYTES);
-        let request = self
-            .request(Method::PUT, &["trust", "artifacts", &sha256.to_string()])?
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, size_bytes)
-            .body(Body::wrap_stream(pieces));
-        self.send(request).await.map(drop)
-    }
-
-    /// `POST /trust/online-key`.
-    pub async fn make_online_key(&self) -> Result<OnlineKey, CliError> {
-        self.quick(Method::POST, &["trust", "online-key"], None::<&()>).await
-    }
-
-    /// `GET /agents/{id}/updates`.
-    pub async fn updates(&self, agent: &AgentId) -> Result<UpdateList, CliError> {
-        self.quick(Method::GET, &["agents", agent.as_str(), "updates"], None::<&()>).await
-    }
-
-    /// `POST /agents/{id}/updates`.
-    pub async fn request_update(
-        &self,
-        agent: &AgentId,
-        update: &NewUpdate,
-    ) -> Result<Update, CliError> {
-        self.quick(Method::POST, &["agents", agent.as_str(), "updates"], Some(update)).await
-    }
-
-    /// `DELETE /agents/{id}/desired`.
-    pub async fn clear_desired(&self, agent: &AgentId) -> Result<(), CliError> {
-        self.delete(&["agents", agent.as_str(), "desired"]).await
-    }
-
-    /// `DELETE /agents/{id}/hold`.
-    pub async fn clear_hold(&self, agent: &AgentId) -> Result<(), CliError> {
-        self.delete(&["agents", agent.as_str(), "hold"]).await
-    }
-
-    /// `POST /agents/{id}/rollback`.
-    pub async fn request_rollback(&self, agent: &AgentId) -> Result<Update, CliError> {
-        self.quick(Method::POST, &["agents", agent.as_str(), "rollback"], None::<&()>).await
-    }
-
-    /// `GET /updates/{id}`.
-    pub async fn update(&self, id: UpdateId) -> Result<Update, CliError> {
-        self.quick(Method::GET, &["updates", &id.to_string()], None::<&()>).await
-    }
-
-    /// `GET /tools`.
-    pub async fn tools(&self) -> Result<ToolList, CliError> {
-        self.quick(Method::GET, &["tools"], None::<&()>).await
-    }
-
-    /// `POST /agents/{id}/tools/{tool}`. How long that may take is the server's to decide.
-    pub async fn call(
-        &self,
-        agent: &AgentId,
-        tool: &str,
-        call: &ToolCall,
-    ) -> Result<ToolOutcome, CliError> {
-        let path = ["agents", agent.as_str(), "tools", tool];
-        let request = self.request(Method::POST, &path)?.json(call);
-        self.read(self.send(request).await?).await
     }
 
     /// `GET /events`, from after the event `after` on, or from now on.
@@ -465,16 +212,6 @@ impl Client {
         };
         CliError::Unreachable { url: self.address().to_owned(), why, remedy }
     }
-}
-
-/// Opens a file for [`Client::add_release`] and says how large it is.
-pub async fn open_for_upload(path: &Path) -> Result<(tokio::fs::File, u64), CliError> {
-    let file = fs_err::File::open(path).map_err(CliError::File)?;
-    let facts = file.metadata().map_err(CliError::File)?;
-    if !facts.is_file() {
-        return Err(CliError::Usage(format!("{} is not a file", path.display())));
-    }
-    Ok((tokio::fs::File::from_std(file.into_parts().0), facts.len()))
 }
 
 fn is_this_machine(url: &Url) -> bool {

@@ -14,7 +14,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use kenny_proto::api::{Agent, AgentList, Event, Problem, Update, UpdateState};
+use kenny_proto::api::{Agent, AgentList, Event, Problem, Update, UpdateRequested, UpdateState};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -118,6 +118,14 @@ async fn add_release(body: Bytes) -> Response {
     }
 }
 
+async fn remove_release(Path(version): Path<String>) -> Response {
+    match version.as_str() {
+        "1.0.0" => StatusCode::NO_CONTENT.into_response(),
+        "2.0.0" => problem(409, "release_signed"),
+        _ => problem(404, "no_such_release"),
+    }
+}
+
 /// `held` has its wanted version held, `waiting` waits for its second attempt, `old` speaks 0.2.
 async fn agent(Path(id): Path<String>) -> Response {
     let hold = serde_json::json!({
@@ -154,11 +162,15 @@ async fn fake_server() -> String {
         if agent == "held" {
             return problem(409, "held");
         }
+        if agent == "pinned" {
+            return problem(409, "not_signed");
+        }
         let mut update = update(UpdateState::Running);
         if agent == "stuck" {
             update.id = kenny_proto::UpdateId(Uuid::from_u128(7));
         }
-        axum::Json(update).into_response()
+        let warning = (agent == "unpinned").then(|| "2.0.0 is not signed".to_owned());
+        axum::Json(UpdateRequested { update, warning }).into_response()
     };
     let router = Router::new()
         .route("/api/v1/agents", get(agents))
@@ -171,7 +183,8 @@ async fn fake_server() -> String {
         .route("/api/v1/agents/{id}/desired", delete(|| async { StatusCode::NO_CONTENT }))
         .route("/api/v1/updates/{id}", get(running))
         .route("/api/v1/events", get(events))
-        .route("/api/v1/releases", post(add_release));
+        .route("/api/v1/releases", post(add_release))
+        .route("/api/v1/releases/{version}", delete(remove_release));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -236,6 +249,12 @@ async fn exit_codes_tell_scripts_what_happened() {
         ("tools", 3, "not of a kenny server"),
         ("update pc-1 --cancel", 0, "No particular version"),
         ("update held --to 2.0.0", 1, "this is held"),
+        ("update pinned --to 2.0.0", 1, "this is not_signed"),
+        ("update unpinned --to 2.0.0", 0, "Note: 2.0.0 is not signed."),
+        ("release remove 1.0.0", 2, "--yes"),
+        ("release remove 1.0.0 --yes", 0, "1.0.0 is no release any more."),
+        ("release remove 2.0.0 --yes", 1, "this is release_signed"),
+        ("release remove 3.0.0 --yes", 5, "this is no_such_release"),
         ("rollback pc-1", 0, ""),
         ("rollback old", 1, "this is rollback_unsupported"),
         ("rollback offline --watch", 6, "this is agent_offline"),

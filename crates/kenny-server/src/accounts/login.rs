@@ -12,8 +12,8 @@ use super::throttle::Try;
 use super::{Account, Accounts, password, readable, totp};
 use crate::app::App;
 use crate::auth::TokenHash;
-use crate::store::StoreError;
 use crate::store::account_rows::{self, Credentials};
+use crate::store::{Right, StoreError};
 
 /// Why nobody was logged in.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,11 @@ pub enum LoginError {
 pub fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
+
+/// By this, a recovery code is used up: nobody is known before.
+struct Proving;
+
+impl Right for Proving {}
 
 /// What time it is.
 #[derive(Debug, Clone, Copy)]
@@ -239,7 +244,7 @@ async fn check_code(
     } else {
         let hash = TokenHash::of(&readable::plain(code));
         accounts
-            .change(move |connection| {
+            .change(&Proving, move |connection| {
                 account_rows::use_recovery_code(connection, id, hash).map(Ok::<_, LoginError>)
             })
             .await??

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use kenny_proto::Role;
 
 use super::super::{AccountId, Accounts, Directory, make_hash, plain};
-use super::{Claim, LoginError, Now, log_in_at};
+use super::{Claim, LoginError, Now, Proving, log_in_at};
 use crate::auth::TokenHash;
 use crate::store::{DataDir, Store, account_rows};
 use crate::testing::TempDir;
@@ -31,7 +31,7 @@ impl Rig {
         let accounts = Accounts::new(store, Directory::default());
         let hash = make_hash(PASSWORD);
         let anna = accounts
-            .change(move |connection| {
+            .change(&Proving, move |connection| {
                 let name = "anna".parse().unwrap();
                 let now = Timestamp::now();
                 let anna = account_rows::insert_account(connection, &name, Role::Operator, now)?;
@@ -54,7 +54,7 @@ impl Rig {
         work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
         self.accounts
-            .change(move |connection| work(connection).map(Ok::<_, ()>))
+            .change(&Proving, move |connection| work(connection).map(Ok::<_, ()>))
             .await
             .unwrap()
             .unwrap();

@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::auth::TokenHash;
-use crate::store::{Store, StoreError};
+use crate::store::{Right, Store, StoreError};
 use password::Passwords;
 use throttle::Throttle;
 
@@ -166,7 +166,11 @@ impl Accounts {
 
     /// Changes the database, and memory with it. It happens to its end even when nobody waits for it any more. What
     /// `work` refuses (the inner error) it must not have begun.
-    pub async fn change<T, E, F>(self: &Arc<Self>, work: F) -> Result<Result<T, E>, StoreError>
+    pub async fn change<T, E, F>(
+        self: &Arc<Self>,
+        _right: &impl Right,
+        work: F,
+    ) -> Result<Result<T, E>, StoreError>
     where
         T: Send + 'static,
         E: Send + 'static,

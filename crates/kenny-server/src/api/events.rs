@@ -59,9 +59,7 @@ pub async fn follow(
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.trim().parse().ok());
     let events = ops::events::follow(&app, &operator, filter.agent.as_deref(), last_seen).await?;
-    // Whoever may not listen any more hears nothing any more.
-    let over = async move { operator.until_over(&app).await };
-    let events = events.take_until(Box::pin(over)).map(|event| {
+    let events = events.map(|event| {
         let data = serde_json::to_string(&*event).expect("an event serialises");
         Ok(sse::Event::default().id(event.id.to_string()).event(&event.kind).data(data))
     });

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::audit::Subject;
 use crate::metrics::RoleLabel;
 use crate::ops::{Action, Operator};
-use crate::store::StoreError;
+use crate::store::{Right, StoreError};
 
 /// A database that takes longer is not ready: load balancers give up at about this time.
 const READY_TIME: Duration = Duration::from_secs(2);
@@ -48,13 +48,18 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     (StatusCode::SERVICE_UNAVAILABLE, Json(status(&wrong)))
 }
 
+/// By this, the database is asked whether it answers.
+struct Probing;
+
+impl Right for Probing {}
+
 /// Asks the database, one at a time and not again at once: anybody may ask here, as often as they like.
 async fn check(app: &App) -> Result<(), StoreError> {
     let mut answered = app.ready.lock().await;
     if answered.is_some_and(|at| at.elapsed() < READY_FOR) {
         return Ok(());
     }
-    app.store.check().await?;
+    app.store.by(&Probing).check().await?;
     *answered = Some(Instant::now());
     Ok(())
 }

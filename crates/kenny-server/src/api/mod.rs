@@ -89,6 +89,7 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(tools::list))
         .routes(routes!(tools::call))
         .routes(routes!(releases::list, releases::add))
+        .routes(routes!(releases::remove))
         .routes(routes!(trust::status))
         .routes(routes!(trust::metadata, trust::publish))
         .routes(routes!(trust::take_artifact))

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use kenny_proto::api::{Problem, ReleaseAdded, ReleaseList};
 
+use super::extract::ApiPath;
 use super::problem::ApiProblem;
 use crate::app::App;
 use crate::ops::{self, Operator};
@@ -57,4 +58,30 @@ pub async fn add(
     let added = ops::releases::add(&app, &operator, body.into_data_stream()).await?;
     let status = if added.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(added)))
+}
+
+/// Removes a version, for every platform, with its files
+///
+/// What is signed is withdrawn first: `kenny release sign --withdraw`.
+#[utoipa::path(
+    delete,
+    path = "/releases/{version}",
+    operation_id = "remove_release",
+    tag = "releases",
+    params(("version" = String, Path, description = "The version.")),
+    responses(
+        (status = NO_CONTENT),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = FORBIDDEN, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, description = "`no_such_release`", body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`release_signed`, `release_wanted`", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    ApiPath(version): ApiPath<String>,
+) -> Result<StatusCode, ApiProblem> {
+    ops::releases::remove(&app, &operator, &version).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

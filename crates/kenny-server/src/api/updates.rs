@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kenny_proto::api::{NewUpdate, Problem, Update, UpdateList};
+use kenny_proto::api::{NewUpdate, Problem, Update, UpdateList, UpdateRequested};
 
 use super::extract::{ApiJson, ApiPath};
 use super::problem::ApiProblem;
@@ -46,12 +46,12 @@ pub async fn list(
     params(("id" = String, Path, description = "The agent's id.")),
     request_body = NewUpdate,
     responses(
-        (status = CREATED, description = "A new update.", body = Update),
-        (status = OK, description = "The agent runs it already, or the very same update is under way.", body = Update),
+        (status = CREATED, description = "A new update.", body = UpdateRequested),
+        (status = OK, description = "The agent runs it already, or the very same update is under way.", body = UpdateRequested),
         (status = BAD_REQUEST, description = "`bad_version`", body = Problem, content_type = "application/problem+json"),
         (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
         (status = NOT_FOUND, description = "`unknown_agent`, `no_such_release`", body = Problem, content_type = "application/problem+json"),
-        (status = CONFLICT, description = "`downgrade_not_allowed`, `held`, `update_in_progress`, `version_unknown`", body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, description = "`downgrade_not_allowed`, `held`, `not_signed`, `release_withdrawn`, `update_in_progress`, `version_unknown`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn request(
@@ -59,11 +59,13 @@ pub async fn request(
     operator: Operator,
     ApiPath(id): ApiPath<String>,
     ApiJson(wanted): ApiJson<NewUpdate>,
-) -> Result<(StatusCode, Json<Update>), ApiProblem> {
-    Ok(match ops::updates::request(&app, &operator, &id, &wanted).await? {
-        Requested::Created(update) => (StatusCode::CREATED, Json(update)),
-        Requested::Standing(update) => (StatusCode::OK, Json(update)),
-    })
+) -> Result<(StatusCode, Json<UpdateRequested>), ApiProblem> {
+    let (status, update) = match ops::updates::request(&app, &operator, &id, &wanted).await? {
+        Requested::Created(update) => (StatusCode::CREATED, update),
+        Requested::Standing(update) => (StatusCode::OK, update),
+    };
+    let warning = ops::updates::warning(&app, &update);
+    Ok((status, Json(UpdateRequested { update, warning })))
 }
 
 /// Says that no particular version is wanted any more

@@ -30,6 +30,7 @@ use crate::auth::sha256;
 use crate::limits;
 use crate::ops::OpsError;
 use crate::ops::invitations;
+use crate::store::Right;
 use crate::store::invitation_rows::{self, Kept};
 use page::{Download, Page, State as Standing};
 pub use setup::{Setup, SetupError, file_name, powershell};
@@ -40,6 +41,11 @@ pub fn router() -> Router<Arc<App>> {
         .route(&format!("{INVITE_PATH}/{{code}}"), get(show))
         .route(&format!("{INVITE_PATH}/{{code}}/{{file_name}}"), get(download))
 }
+
+/// By this, invitations are looked at: who has the code needs no account.
+struct Invited;
+
+impl Right for Invited {}
 
 /// `GET /invite/CODE`.
 async fn show(
@@ -60,7 +66,11 @@ struct Found {
 async fn look(app: &App, code: &str) -> Result<Option<Found>, OpsError> {
     let Ok(code) = code.parse::<InvitationCode>() else { return Ok(None) };
     let hash = sha256(code.as_bytes());
-    let kept = app.store.run(move |connection| invitation_rows::look(connection, hash)).await?;
+    let kept = app
+        .store
+        .by(&Invited)
+        .run(move |connection| invitation_rows::look(connection, hash))
+        .await?;
     Ok(kept.map(|kept| Found { code, kept }))
 }
 

@@ -145,6 +145,7 @@ mod tests {
         let own = signed_agent();
         let received = files.receive(pieces(&own)).await.unwrap();
         let mut release = Release {
+            withdrawn_at: None,
             version: "1.2.3".to_owned(),
             os: Os::Windows,
             arch: Arch::X86_64,

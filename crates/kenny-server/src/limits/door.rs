@@ -52,8 +52,8 @@ impl Doorkeeper {
         Arc::new(Self { limits, trusted_proxies, counts: Mutex::default() })
     }
 
-    /// A socket of this peer, where there is room for it.
-    fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Slot>> {
+    /// A socket of this peer, or a request of whom a proxy names, where there is room for it.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Slot>> {
         let peer = peer.to_canonical();
         let is_proxy = self.trusted_proxies.contains(&peer);
         let source = (!is_proxy).then(|| source(peer));
@@ -117,6 +117,11 @@ impl Slot {
             self.bytes_left.store(self.keeper.proof_bytes(), Ordering::Relaxed);
             self.proven.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// True for a socket of a trusted proxy.
+    pub const fn is_proxys(&self) -> bool {
+        self.source.is_none()
     }
 
     fn is_proven(&self) -> bool {

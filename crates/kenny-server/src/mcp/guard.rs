@@ -24,7 +24,7 @@ use crate::limits;
 use crate::oauth::grants::{self, ACCESS_PREFIX};
 use crate::oauth::scope::Scope;
 use crate::oauth::{RESOURCE_METADATA, audience};
-use crate::ops::{Face, Operator, OpsError};
+use crate::ops::{Face, Operator, OpsError, Proof};
 
 /// Lets through whoever has a token, and puts the [`Operator`] into the request for the tools.
 pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -67,7 +67,9 @@ pub async fn admit(State(app): State<Arc<App>>, mut request: Request, next: Next
         Ok(Some(access)) => {
             limits::prove(request.extensions());
             let role = access.scope.role(access.account.role);
-            let operator = Operator::of_account(&access.account, Face::Mcp, from).limited_to(role);
+            let proof = Proof::Permission(access.grant_id);
+            let operator =
+                Operator::of_account(&access.account, proof, Face::Mcp, from).limited_to(role);
             let (request, needed) = match needed_scope(request).await {
                 Ok(read) => read,
                 Err(refusal) => return refusal,

@@ -15,12 +15,12 @@ use uuid::Uuid;
 use super::audience;
 use super::request::Authorization;
 use super::scope::Scope;
-use crate::accounts::{Account, Accounts};
+use crate::accounts::{Account, AccountId, Accounts};
 use crate::app::App;
 use crate::audit::{Entry, Facts, Subject, Who, append};
 use crate::auth::{self, TokenHash};
-use crate::store::StoreError;
 use crate::store::oauth_rows::{self, GrantRow, TokenKind, TokenRow};
+use crate::store::{Right, StoreError};
 use kenny_proto::audit::AuditOutcome;
 
 /// How long a code may be redeemed: programs do it at once.
@@ -39,6 +39,11 @@ const CODE_PREFIX: &str = "kenny_code_";
 /// By this a bearer token is known to be one of a program.
 pub const ACCESS_PREFIX: &str = "kenny_at_";
 const REFRESH_PREFIX: &str = "kenny_rt_";
+
+/// By this, permissions are kept: who shows a code or a token acts for nobody yet.
+struct Granting;
+
+impl Right for Granting {}
 
 /// What a program gets.
 #[derive(Debug)]
@@ -110,6 +115,8 @@ pub struct Access {
     pub account: Arc<Account>,
     /// To do what.
     pub scope: Scope,
+    /// Which permission it is.
+    pub grant_id: String,
 }
 
 /// Keeps that a person permits what was asked for, up to `scope`; the code for the program.
@@ -140,6 +147,7 @@ pub async fn approve(
         code_used: false,
     };
     app.store
+        .by(&Granting)
         .run(move |connection| {
             oauth_rows::prune(connection, now)?;
             oauth_rows::insert_grant(connection, &grant, hash)?;
@@ -158,7 +166,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn into_result(self, on_copy: GrantError) -> Result<Tokens, GrantError> {
+    fn into_result(self, app: &App, on_copy: GrantError) -> Result<Tokens, GrantError> {
         match self {
             Self::Granted(tokens) => Ok(tokens),
             Self::Refused(why) => Err(why),
@@ -168,6 +176,7 @@ impl Outcome {
                     client = grant.client_name,
                     "a code or refresh token was used twice: the program's permission has ended"
                 );
+                app.proofs_ended.send_replace(());
                 Err(on_copy)
             }
         }
@@ -213,7 +222,7 @@ pub async fn redeem(
         oauth_rows::touch_grant(connection, &grant.id, now)?;
         issue(connection, &grant, grant.scope, now).map(Outcome::Granted)
     };
-    app.store.run(look).await?.into_result(GrantError::Code)
+    app.store.by(&Granting).run(look).await?.into_result(app, GrantError::Code)
 }
 
 /// Whoever shows what was used already may have stolen it: the permission ends, and the audit log says why.
@@ -269,7 +278,7 @@ pub async fn refresh(app: &App, shown: Exchange<'_>, now: Timestamp) -> Result<T
         oauth_rows::prune(connection, now)?;
         issue(connection, &grant, scope, now).map(Outcome::Granted)
     };
-    app.store.run(look).await?.into_result(GrantError::Refresh)
+    app.store.by(&Granting).run(look).await?.into_result(app, GrantError::Refresh)
 }
 
 fn issue(
@@ -302,6 +311,7 @@ pub async fn access(
     let hash = TokenHash::of(token);
     let accounts = Arc::clone(&app.accounts);
     app.store
+        .by(&Granting)
         .run(move |connection| {
             let found = oauth_rows::grant_by_token(connection, TokenKind::Access, hash)?;
             let Some((grant, token)) = found.filter(|(grant, token)| {
@@ -314,7 +324,7 @@ pub async fn access(
             if account.is_some() && !noted {
                 oauth_rows::touch_grant(connection, &grant.id, now)?;
             }
-            Ok(account.map(|account| Access { account, scope: token.scope }))
+            Ok(account.map(|account| Access { account, scope: token.scope, grant_id: grant.id }))
         })
         .await
 }
@@ -325,6 +335,7 @@ pub async fn revoke(app: &App, token: &str, client_id: &str) -> Result<(), Store
     let hash = TokenHash::of(token);
     let client_id = client_id.to_owned();
     app.store
+        .by(&Granting)
         .run(move |connection| {
             for kind in [TokenKind::Refresh, TokenKind::Access] {
                 let found = oauth_rows::grant_by_token(connection, kind, hash)?;
@@ -334,5 +345,23 @@ pub async fn revoke(app: &App, token: &str, client_id: &str) -> Result<(), Store
             }
             Ok(())
         })
-        .await
+        .await?;
+    app.proofs_ended.send_replace(());
+    Ok(())
+}
+
+/// Whether a permission of this account is still there. A database that does not answer ends nothing.
+pub async fn stands(app: &App, account: AccountId, id: &str) -> bool {
+    let Some(generation) = app.accounts.get(account).map(|account| account.generation) else {
+        return false;
+    };
+    let read =
+        move |connection: &Connection| oauth_rows::grants_of(connection, account, generation);
+    match app.store.by(&Granting).run(read).await {
+        Ok(grants) => grants.iter().any(|grant| grant.id == id),
+        Err(error) => {
+            tracing::warn!(%error, "whether a program's permission goes on is not known");
+            true
+        }
+    }
 }

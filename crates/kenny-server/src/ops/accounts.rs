@@ -47,13 +47,12 @@ async fn make(
     let NewAccount { name, role } = wanted;
     let (taken, now) = (name.to_string(), Timestamp::now());
     let facts = Facts::from([("role".to_owned(), role.to_string())]);
-    let made = app
-        .accounts
-        .change(permit.recorded(facts, move |connection| {
+    let made = permit
+        .change_accounts(app, facts, move |connection| {
             let id = account_rows::insert_account(connection, &name, role, now)?;
             account_rows::set_password(connection, id, &hash)?;
             Ok(Ok::<_, OpsError>(id))
-        }))
+        })
         .await;
     let id = match made {
         Ok(id) => id?,
@@ -126,10 +125,10 @@ async fn start_over(
 ) -> Result<AccountPassword, OpsError> {
     let id = find(app, name)?.id;
     let (password, hash) = random_password(app).await?;
-    app.accounts
-        .change(permit.recorded(Facts::new(), move |connection| {
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
             account_rows::reset_account(connection, id, &hash).map(Ok::<_, OpsError>)
-        }))
+        })
         .await??;
     tracing::info!(account = name, by = permit.account(), "account reset");
     Ok(AccountPassword { account: now_as(app, id, name)?, password })
@@ -156,11 +155,11 @@ pub(super) async fn guarded(
     facts: Facts,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), OpsError> {
-    app.accounts
-        .change(permit.recorded(facts, move |connection| {
+    permit
+        .change_accounts(app, facts, move |connection| {
             let done = account_rows::leaving_an_owner(connection, change)?;
             Ok(if done { Ok(()) } else { Err(OpsError::LastOwner) })
-        }))
+        })
         .await?
 }
 

@@ -36,6 +36,8 @@ pub enum Action {
     ListReleases,
     /// Adds a release.
     AddRelease,
+    /// Removes a release with its files.
+    RemoveRelease,
     /// Sees what happens.
     FollowEvents,
     /// Reads the server's numbers.
@@ -109,7 +111,7 @@ pub enum Action {
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::ListAgents,
         Self::ShowAgent,
         Self::CreateAgent,
@@ -125,6 +127,7 @@ impl Action {
         Self::CallTool,
         Self::ListReleases,
         Self::AddRelease,
+        Self::RemoveRelease,
         Self::FollowEvents,
         Self::ReadMetrics,
         Self::ReadAudit,
@@ -186,6 +189,7 @@ impl Action {
             Self::CollectTelemetry | Self::CallTool => "tool.call",
             Self::ListReleases => "release.list",
             Self::AddRelease => "release.add",
+            Self::RemoveRelease => "release.remove",
             Self::FollowEvents => "event.follow",
             Self::ReadMetrics => "metrics.read",
             Self::ReadAudit => "audit.read",
@@ -262,6 +266,7 @@ impl Action {
             | Self::RollBack
             | Self::CallTool
             | Self::AddRelease
+            | Self::RemoveRelease
             | Self::InviteAgent
             | Self::WithdrawInvitation => Role::Operator,
             // It names accounts and addresses, and what was done on whose PC.

@@ -35,7 +35,7 @@ pub async fn show(app: &App, operator: &Operator, id: &str) -> Result<AgentDetai
         waiting
     } else {
         let id = entry.id.clone();
-        app.store.run(move |connection| rows::telemetry(connection, &id)).await?
+        permit.read(app, move |connection| rows::telemetry(connection, &id)).await?
     };
     let agent = entry.view(&app.pace, Timestamp::now());
     Ok(AgentDetail { agent, updates, telemetry })

@@ -8,6 +8,6 @@ use crate::audit::{Filter, Subject, page};
 
 /// A page of the log.
 pub async fn read(app: &App, operator: &Operator, filter: Filter) -> Result<AuditPage, OpsError> {
-    operator.may(app, Action::ReadAudit, Subject::default())?;
-    Ok(app.store.run(move |connection| page(connection, &filter)).await?)
+    let permit = operator.may(app, Action::ReadAudit, Subject::default())?;
+    Ok(permit.read(app, move |connection| page(connection, &filter)).await?)
 }

@@ -40,7 +40,7 @@ pub enum OpsError {
         "this needs the role {needed}, and {account} acts as {role} here; ask an owner, or use a token or an account that \
          has the role"
     )]
-    RoleNeeded {
+    Forbidden {
         /// What it takes.
         needed: Role,
         /// What is there.
@@ -106,6 +106,12 @@ pub enum OpsError {
         "the access token is not, or no longer, accepted at this address: the program refreshes it, or asks the person again"
     )]
     WrongAccess,
+    /// The token was revoked, or the session ended, while the answer was waited for.
+    #[error(
+        "what this request came with (a token, a session or a permission) ended while the call ran; whether the tool ran is \
+         not known"
+    )]
+    OverMeanwhile,
     /// The program was not permitted so much.
     #[error(
         "this needs the scope `{needed}`, and the program was permitted `{has}`: it can ask the person for more"
@@ -209,6 +215,49 @@ pub enum OpsError {
     /// Nothing to install.
     #[error("{0}")]
     NoSuchRelease(String),
+    /// Nobody's keys authorised it, and the agent may ask for that.
+    #[error(
+        "{version} for {platform} is not signed, and {agent} {why}: sign it with `kenny release sign FILE` and send it with \
+         `kenny release publish`, then ask again"
+    )]
+    NotSigned {
+        /// The version.
+        version: String,
+        /// Operating system and architecture.
+        platform: String,
+        /// The agent.
+        agent: String,
+        /// Why the agent would not take it.
+        why: &'static str,
+    },
+    /// It was signed, and was taken back.
+    #[error(
+        "release {version} was withdrawn at {}: no agent is sent to it any more. Ask for another version, or sign it again \
+         (`kenny release sign FILE`, then `kenny release publish`)",
+        .at.strftime("%Y-%m-%d %H:%M:%SZ")
+    )]
+    Withdrawn {
+        /// The version.
+        version: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The signed metadata names it.
+    #[error(
+        "release {0} is signed; take it out of the signed metadata first (`kenny release sign --withdraw {0}`, then \
+         `kenny release publish`)"
+    )]
+    StillSigned(String),
+    /// An agent is on its way to it.
+    #[error(
+        "{agent} is to run {version}; ask for another version first, or say `kenny update {agent} --cancel`"
+    )]
+    StillWanted {
+        /// The agent.
+        agent: String,
+        /// The version.
+        version: String,
+    },
     /// The agent's version cannot be compared.
     #[error("{0}")]
     VersionUnknown(String),
@@ -325,11 +374,11 @@ impl OpsError {
     /// What callers decide by, the HTTP status, and a short name.
     pub const fn facts(&self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::NoToken | Self::WrongToken | Self::WrongAccess => {
+            Self::NoToken | Self::WrongToken | Self::WrongAccess | Self::OverMeanwhile => {
                 ("unauthorized", 401, "Not authorised")
             }
             Self::TokenExpired(_) => ("token_expired", 401, "The token has ended"),
-            Self::RoleNeeded { .. } => ("forbidden", 403, "Not with this role"),
+            Self::Forbidden { .. } => ("forbidden", 403, "Not with this role"),
             Self::UnknownAccount(_) => ("unknown_account", 404, "No such account"),
             Self::AccountExists(_) => ("account_exists", 409, "The account exists"),
             Self::LastOwner => ("last_owner", 409, "The last owner stays"),
@@ -377,6 +426,10 @@ impl OpsError {
                 ("downgrade_not_allowed", 409, "The agent runs a newer version")
             }
             Self::NoSuchRelease(_) => ("no_such_release", 404, "No such release"),
+            Self::NotSigned { .. } => ("not_signed", 409, "The release is not signed"),
+            Self::Withdrawn { .. } => ("release_withdrawn", 409, "The release was withdrawn"),
+            Self::StillSigned(_) => ("release_signed", 409, "The release is signed"),
+            Self::StillWanted { .. } => ("release_wanted", 409, "An agent is to run it"),
             Self::VersionUnknown(_) => ("version_unknown", 409, "The agent's version is unknown"),
             Self::UpdateInProgress { .. } => {
                 ("update_in_progress", 409, "Another update is under way")

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use kenny_proto::AgentId;
 use kenny_proto::api::Event;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, Operator, OpsError};
+use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
 use crate::audit::Subject;
 use crate::store::rows;
@@ -19,7 +19,7 @@ use crate::store::rows;
 const MAX_REPLAY: u32 = 10_000;
 
 /// Follows events, of one agent where it is named, from after `last_seen` where that is given. Ends when the server
-/// goes down.
+/// goes down, and when the operator may not listen any more.
 pub async fn follow(
     app: &Arc<App>,
     operator: &Operator,
@@ -34,7 +34,7 @@ pub async fn follow(
     let mut waiting = VecDeque::new();
     let mut newest = last_seen.unwrap_or(i64::MIN);
     if let Some(last_seen) = last_seen {
-        match missed(app, agent_id.clone(), last_seen).await {
+        match missed(app, &permit, agent_id.clone(), last_seen).await {
             Some(events) => waiting.extend(events.into_iter().map(Arc::new)),
             None => waiting.push_back(Arc::new(app.events.resync())),
         }
@@ -48,18 +48,25 @@ pub async fn follow(
         newest,
         stopping: app.stopping.clone(),
     };
-    Ok(futures_util::stream::unfold(following, Following::next))
+    let (app, operator) = (Arc::clone(app), operator.clone());
+    // Whoever may not listen any more hears nothing any more.
+    let over = Box::pin(async move { operator.until_over(&app).await });
+    Ok(futures_util::stream::unfold(following, Following::next).take_until(over))
 }
 
 /// What came after `last_seen`, or none when that cannot be said completely.
-async fn missed(app: &App, agent_id: Option<AgentId>, last_seen: i64) -> Option<Vec<Event>> {
+async fn missed(
+    app: &App,
+    permit: &Permit<'_>,
+    agent_id: Option<AgentId>,
+    last_seen: i64,
+) -> Option<Vec<Event>> {
     if last_seen > app.events.newest() {
         // Of another database.
         return None;
     }
-    let read = app
-        .store
-        .run(move |connection| {
+    let read = permit
+        .read(app, move |connection| {
             let oldest = rows::event_range(connection)?.map(|(oldest, _)| oldest);
             let events =
                 rows::events_after(connection, last_seen, agent_id.as_ref(), MAX_REPLAY + 1)?;

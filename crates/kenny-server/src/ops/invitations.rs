@@ -128,10 +128,10 @@ async fn offer(app: &App, link: &str, invitation: &Invitation) -> Result<String,
 
 /// Invitations that can still be redeemed.
 pub async fn list(app: &App, operator: &Operator) -> Result<InvitationList, OpsError> {
-    operator.may(app, Action::ListInvitations, Subject::default())?;
+    let permit = operator.may(app, Action::ListInvitations, Subject::default())?;
     let now = Timestamp::now();
     let invitations =
-        app.store.run(move |connection| invitation_rows::open(connection, now)).await?;
+        permit.read(app, move |connection| invitation_rows::open(connection, now)).await?;
     Ok(InvitationList { invitations })
 }
 
@@ -145,10 +145,12 @@ async fn take_back(app: &App, permit: &Permit<'_>, id: &str) -> Result<(), OpsEr
     let entry = permit.agent(app, id)?;
     let _intent = entry.intent.lock().await;
     let agent_id = entry.id.clone();
-    let withdraw = permit.recorded(Facts::new(), move |connection| {
-        Ok(if invitation_rows::withdraw(connection, &agent_id)? { Ok(()) } else { Err(()) })
-    });
-    app.store.run(withdraw).await?.map_err(|()| OpsError::NoInvitation(id.to_owned()))?;
+    let none = OpsError::NoInvitation(id.to_owned());
+    permit
+        .change_unless(app, Facts::new(), move |connection| {
+            Ok(if invitation_rows::withdraw(connection, &agent_id)? { Ok(()) } else { Err(none) })
+        })
+        .await??;
     tracing::info!(agent.id = %entry.id, "invitation withdrawn");
     let summary = format!("the invitation to be {} was withdrawn", entry.id);
     app.events.publish(kind::INVITATION_WITHDRAWN, Some(&entry.id), summary);

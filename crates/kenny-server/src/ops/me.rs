@@ -20,12 +20,17 @@ use crate::accounts::{Account, LoginError};
 use crate::app::App;
 use crate::audit::{Entry, Facts, Subject, Who};
 use crate::auth::TokenHash;
-use crate::store::account_rows;
+use crate::store::{Right, account_rows};
 
 /// What logging in is called in the audit log; nobody needs a permit for it.
 const LOGIN: &str = "account.login";
 /// How many recovery codes there are.
 const RECOVERY_CODES: usize = 10;
+
+/// By this, a login makes a token: nobody is known before.
+struct LoggingIn;
+
+impl Right for LoggingIn {}
 
 /// Makes a token for whoever proves an account by its password, and by a code where the account asks for one. `from` is
 /// the peer's address.
@@ -41,7 +46,7 @@ pub async fn log_in(
         account.inspect_err(|error| not_let_in(app, Face::Rest, &login.account, from, error))?;
     let wanted = Wanted { name: login.token_name, role: login.role, expires_at: login.expires_at };
     let record = let_in(&account, Face::Rest, from);
-    tokens::make(app, record, &account, account.role, wanted).await
+    tokens::make(app, &LoggingIn, record, &account, account.role, wanted).await
 }
 
 /// The row of somebody who proved an account.
@@ -99,10 +104,10 @@ pub async fn set_password(
     who::check_new(wanted.new.expose(), &account.name)?;
     let hash = app.accounts.hash(wanted.new.0).await?;
     let id = account.id;
-    app.accounts
-        .change(permit.recorded(Facts::new(), move |connection| {
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
             account_rows::set_password(connection, id, &hash).map(Ok::<_, OpsError>)
-        }))
+        })
         .await??;
     tracing::info!(account = operator.account(), "password changed");
     Ok(())
@@ -122,11 +127,11 @@ pub async fn begin_totp(
     let secret = who::new_secret();
     let (text, uri) = who::enrolment(&secret, &account.name);
     let id = account.id;
-    app.accounts
-        .change(permit.recorded(Facts::new(), move |connection| {
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
             let begun = account_rows::begin_totp(connection, id, &secret)?;
             Ok(if begun { Ok(()) } else { Err(OpsError::TotpThere) })
-        }))
+        })
         .await??;
     Ok(TotpEnrolment { secret: text, uri })
 }
@@ -142,8 +147,8 @@ pub async fn confirm_totp(
     let account = own(app, operator)?;
     let (codes, hashes) = recovery_codes();
     let id = account.id;
-    app.accounts
-        .change(permit.recorded(Facts::new(), move |connection| {
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
             let Some(secret) = account_rows::begun_totp(connection, id)? else {
                 return Ok(Err(OpsError::TotpNotBegun));
             };
@@ -154,7 +159,7 @@ pub async fn confirm_totp(
             account_rows::confirm_totp(connection, id, step)?;
             account_rows::set_recovery_codes(connection, id, &hashes)?;
             Ok(Ok(()))
-        }))
+        })
         .await??;
     tracing::info!(account = operator.account(), "second factor on");
     Ok(codes)
@@ -168,8 +173,10 @@ pub async fn end_totp(
 ) -> Result<(), OpsError> {
     let permit = operator.may(app, Action::EndTotp, Subject::default())?;
     let id = prepared(app, operator, &permit, confirmation.password.as_ref()).await?.id;
-    app.accounts
-        .change(move |connection| account_rows::clear_totp(connection, id).map(Ok::<_, OpsError>))
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
+            account_rows::clear_totp(connection, id).map(Ok::<_, OpsError>)
+        })
         .await??;
     tracing::info!(account = operator.account(), "second factor off");
     Ok(())
@@ -188,10 +195,10 @@ pub async fn renew_recovery_codes(
     }
     let (codes, hashes) = recovery_codes();
     let id = account.id;
-    app.accounts
-        .change(permit.recorded(Facts::new(), move |connection| {
+    permit
+        .change_accounts(app, Facts::new(), move |connection| {
             account_rows::set_recovery_codes(connection, id, &hashes).map(Ok::<_, OpsError>)
-        }))
+        })
         .await??;
     Ok(codes)
 }

@@ -36,6 +36,8 @@ use kenny_proto::{Role, TUNNEL_PATH};
 use crate::accounts::{Account, AccountId, TokenId};
 use crate::app::App;
 use crate::audit::Subject;
+use crate::oauth::grants;
+use crate::web::session;
 
 /// The longest that a look at the clock lasts: a clock that is set does not keep an ended token alive for long.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
@@ -63,16 +65,27 @@ impl Face {
 }
 
 /// Somebody who may act, through one request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Operator {
     account_id: AccountId,
     account: String,
     role: Role,
     face: Face,
     from: Option<IpAddr>,
-    token: Option<TokenId>,
+    proof: Proof,
     /// Of the account, when the request came.
     generation: i64,
+}
+
+/// What a request came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// An API token.
+    Token(TokenId),
+    /// The session of a signed-in browser.
+    Session(String),
+    /// The permission that a person gave a program.
+    Permission(String),
 }
 
 impl Operator {
@@ -85,20 +98,24 @@ impl Operator {
     ) -> Result<Self, OpsError> {
         let token = token.ok_or(OpsError::NoToken)?;
         let (account, token) = app.accounts.token(token, Timestamp::now())?;
-        let operator = Self::of_account(&account, face, from).limited_to(token.role);
-        Ok(Self { token: Some(token.id), ..operator })
+        Ok(Self::of_account(&account, Proof::Token(token.id), face, from).limited_to(token.role))
     }
 
-    /// Whoever proved to be this account: by a session, for example. The caller has looked whether the account is
+    /// Whoever proved to be this account. The caller has looked whether the account is
     /// enabled, and whether the proof is of its current generation.
-    pub(crate) fn of_account(account: &Account, face: Face, from: Option<IpAddr>) -> Self {
+    pub(crate) fn of_account(
+        account: &Account,
+        proof: Proof,
+        face: Face,
+        from: Option<IpAddr>,
+    ) -> Self {
         Self {
             account_id: account.id,
             account: account.name.to_string(),
             role: account.role,
             face,
             from,
-            token: None,
+            proof,
             generation: account.generation,
         }
     }
@@ -113,40 +130,50 @@ impl Operator {
         if self.role >= needed {
             Ok(())
         } else {
-            Err(OpsError::RoleNeeded {
-                needed,
-                role: self.role,
-                account: self.account().to_owned(),
-            })
+            Err(OpsError::Forbidden { needed, role: self.role, account: self.account().to_owned() })
         }
     }
 
-    /// Ready once a request like this one would be refused: its token was revoked or ended, its account was disabled or
-    /// removed or may do less. For answers that go on and on.
-    pub async fn until_over(self, app: &App) {
-        let mut changes = app.accounts.changes();
+    /// Ready once a request like this one would be refused: its token was revoked or ended, its browser was signed out or
+    /// its program's permission ended, its account was disabled or removed or may do less. For answers that go on and on.
+    pub async fn until_over(&self, app: &App) {
+        let mut accounts = app.accounts.changes();
+        let mut proofs = app.proofs_ended.subscribe();
         loop {
-            changes.mark_unchanged();
-            let Some(end) = self.holds_until(app, Timestamp::now()) else { return };
-            let changed = tokio::time::timeout(end, changes.changed()).await;
-            if changed.is_ok_and(|changed| changed.is_err()) {
+            accounts.mark_unchanged();
+            proofs.mark_unchanged();
+            let Some(end) = self.holds_for(app, Timestamp::now()).await else { return };
+            let is_gone = tokio::select! {
+                changed = accounts.changed() => changed.is_err(),
+                changed = proofs.changed() => changed.is_err(),
+                () = tokio::time::sleep(end) => false,
+            };
+            if is_gone {
                 return;
             }
         }
     }
 
     /// For how long this would still be accepted, as far as is known now.
-    fn holds_until(&self, app: &App, now: Timestamp) -> Option<Duration> {
+    async fn holds_for(&self, app: &App, now: Timestamp) -> Option<Duration> {
         let account = app.accounts.get(self.account_id).filter(|account| !account.disabled)?;
-        let Some(token) = self.token else {
-            let same = account.generation == self.generation && account.role >= self.role;
-            return same.then_some(LOOK_AGAIN);
+        let end = match &self.proof {
+            Proof::Token(token) => {
+                let token = app.accounts.token_of_id(*token)?;
+                if token.role.min(account.role) < self.role {
+                    return None;
+                }
+                token.expires_at
+            }
+            Proof::Session(_) | Proof::Permission(_)
+                if account.generation != self.generation || account.role < self.role =>
+            {
+                return None;
+            }
+            Proof::Session(id) => Some(session::end_of(app, account.id, id).await?),
+            Proof::Permission(id) => grants::stands(app, account.id, id).await.then_some(None)?,
         };
-        let token = app.accounts.token_of_id(token)?;
-        if token.role.min(account.role) < self.role {
-            return None;
-        }
-        let Some(end) = token.expires_at else { return Some(LOOK_AGAIN) };
+        let Some(end) = end else { return Some(LOOK_AGAIN) };
         let left = Duration::try_from(end.duration_since(now)).ok()?;
         (!left.is_zero()).then(|| left.min(LOOK_AGAIN))
     }
@@ -163,7 +190,10 @@ impl Operator {
 
     /// The token that this request came with; none when it was something else that proved the account.
     pub const fn token(&self) -> Option<TokenId> {
-        self.token
+        match self.proof {
+            Proof::Token(token) => Some(token),
+            Proof::Session(_) | Proof::Permission(_) => None,
+        }
     }
 
     /// What this request may do: what the account may, or less.

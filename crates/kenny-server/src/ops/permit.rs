@@ -12,7 +12,7 @@ use super::{Action, Operator, OpsError};
 use crate::app::App;
 use crate::audit::{Call, Entry, Facts, Subject, Who, append};
 use crate::fleet::AgentEntry;
-use crate::store::StoreError;
+use crate::store::{Right, Store, StoreError};
 
 /// The right of one operator to one action, now.
 #[derive(Debug)]
@@ -21,6 +21,11 @@ pub struct Permit<'a> {
     action: Action,
     subject: Subject,
 }
+
+/// The right that a permit carries.
+struct Permitted;
+
+impl Right for Permitted {}
 
 impl Operator {
     /// Whether this operator may do it. A refusal is recorded.
@@ -33,7 +38,7 @@ impl Operator {
         if self.role() >= action.needs() {
             return Ok(Permit { operator: self, action, subject });
         }
-        let error = OpsError::RoleNeeded {
+        let error = OpsError::Forbidden {
             needed: action.needs(),
             role: self.role(),
             account: self.account().to_owned(),
@@ -54,7 +59,6 @@ impl Operator {
 
 impl Permit<'_> {
     /// The agent of this name: whoever has no permit has none.
-    #[expect(clippy::unused_self, reason = "the permit is what it takes")]
     pub fn agent(&self, app: &App, id: &str) -> Result<Arc<AgentEntry>, OpsError> {
         app.fleet.find(id).ok_or_else(|| OpsError::UnknownAgent(id.to_owned()))
     }
@@ -67,6 +71,50 @@ impl Permit<'_> {
     /// Through which face, for logs.
     pub const fn face(&self) -> &'static str {
         self.operator.face().as_str()
+    }
+
+    /// Reads the database.
+    pub async fn read<T, F>(&self, app: &App, look: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.store(app).run(look).await
+    }
+
+    /// The database, for who writes the [`Self::row`] of a change in its transaction.
+    pub const fn store<'app>(&self, app: &'app App) -> &'app Store {
+        app.store.by(&Permitted)
+    }
+
+    /// Makes a change that may refuse (the inner error), and writes who made it where it did not.
+    pub async fn change_unless<T, E, F>(
+        &self,
+        app: &App,
+        facts: Facts,
+        work: F,
+    ) -> Result<Result<T, E>, StoreError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static,
+    {
+        self.store(app).run(self.recorded(facts, work)).await
+    }
+
+    /// The same, with accounts and tokens in memory following.
+    pub async fn change_accounts<T, E, F>(
+        &self,
+        app: &App,
+        facts: Facts,
+        work: F,
+    ) -> Result<Result<T, E>, StoreError>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static,
+    {
+        app.accounts.change(&Permitted, self.recorded(facts, work)).await
     }
 
     /// Makes a change and writes who made it, in one transaction.
@@ -84,7 +132,7 @@ impl Permit<'_> {
     }
 
     /// A change that may refuse (the inner error), with its row where it did not.
-    pub fn recorded<T, E>(
+    fn recorded<T, E>(
         &self,
         facts: Facts,
         work: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, E>> + Send + 'static,
@@ -107,7 +155,7 @@ impl Permit<'_> {
     ) -> Result<T, OpsError> {
         let result = action.await;
         match &result {
-            Ok(_) | Err(OpsError::Store(_) | OpsError::RoleNeeded { .. }) => {}
+            Ok(_) | Err(OpsError::Store(_) | OpsError::Forbidden { .. }) => {}
             Err(error) => self.refused(app, error).await,
         }
         result

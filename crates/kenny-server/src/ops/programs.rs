@@ -13,13 +13,13 @@ use crate::store::oauth_rows::{self, GrantRow};
 
 /// Those that an account permitted, the newest first.
 pub async fn list(app: &App, operator: &Operator) -> Result<Vec<GrantRow>, OpsError> {
-    operator.may(app, Action::ListPrograms, Subject::default())?;
+    let permit = operator.may(app, Action::ListPrograms, Subject::default())?;
     let Some(account) = app.accounts.get(operator.account_id()) else { return Ok(Vec::new()) };
     let read = move |connection: &rusqlite::Connection| {
         oauth_rows::prune(connection, Timestamp::now())?;
         oauth_rows::grants_of(connection, account.id, account.generation)
     };
-    Ok(app.store.run(read).await?)
+    Ok(permit.read(app, read).await?)
 }
 
 /// Permits what a program asked for, up to `scope`, which the account itself may; the code for the program.
@@ -46,5 +46,6 @@ pub async fn end(app: &App, operator: &Operator, id: &str) -> Result<(), OpsErro
             oauth_rows::delete_own_grant(connection, account, &id).map(drop)
         })
         .await?;
+    app.proofs_ended.send_replace(());
     Ok(())
 }

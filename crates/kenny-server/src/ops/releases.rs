@@ -1,23 +1,33 @@
 //! Releases: adding them, listing them, finding the one for an agent.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures_util::Stream;
 use jiff::Timestamp;
-use kenny_proto::api::{Release, ReleaseAdded, ReleaseList};
+use kenny_proto::api::{Release, ReleaseAdded, ReleaseList, ReleaseSigner};
 use kenny_proto::{Arch, Os, Sha256Digest};
 use semver::Version;
+use tokio::sync::MutexGuard;
 
 use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
-use crate::audit::{Facts, Subject};
+use crate::audit::{Facts, Subject, cut};
 use crate::events::kind;
+use crate::fleet::AgentState;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
+use crate::rollout::is_version;
 use crate::store::rows;
-use crate::trust::Target;
+use crate::trust::{self, Target};
+
+/// How long an artifact waits to be signed: a holder of a key may be on holiday.
+const UNSIGNED_KEPT: Duration = Duration::from_hours(30 * 24);
+/// They cost nothing but room.
+const SWEPT_EVERY: Duration = Duration::from_hours(24);
 
 /// Every release, in memory: the reconciler asks while the database may not answer.
 pub struct Releases {
@@ -26,17 +36,26 @@ pub struct Releases {
     /// Makes the links to them.
     pub signer: Signer,
     list: RwLock<Vec<Release>>,
-    /// Held from the check for a conflict to the end of adding.
-    adding: tokio::sync::Mutex<()>,
+    /// Held from a look at what is there to the end of a change.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Releases {
     /// What the database and the data folder have.
     pub fn new(files: ReleaseFiles, signer: Signer, list: Vec<Release>) -> Self {
-        Self { files, signer, list: RwLock::new(list), adding: tokio::sync::Mutex::new(()) }
+        Self { files, signer, list: RwLock::new(list), changing: tokio::sync::Mutex::new(()) }
     }
 
-    /// Every artifact, newest version first.
+    /// While this is held, nobody else adds or removes a release.
+    pub async fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut Vec<Release>)) {
+        edit(&mut self.list.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Every artifact, newest version first; those that were withdrawn, too.
     pub fn list(&self) -> Vec<Release> {
         let mut list = self.list.read().unwrap_or_else(PoisonError::into_inner).clone();
         list.sort_by_cached_key(|release| {
@@ -46,7 +65,7 @@ impl Releases {
         list
     }
 
-    /// The artifact of a version for a platform. An agent of 0.2 does not say its architecture: then it is the only
+    /// The artifact of a version for a platform; one that was withdrawn is refused. An agent of 0.2 does not say its architecture: then it is the only
     /// one that there is, or `x86_64`.
     pub fn find(&self, version: &Version, os: Os, arch: Option<Arch>) -> Result<Release, OpsError> {
         let wanted = version.to_string();
@@ -60,20 +79,24 @@ impl Releases {
                 several.iter().copied().find(|release| release.arch == arch)
             }
         };
-        found.cloned().ok_or_else(|| {
+        let found = found.cloned().ok_or_else(|| {
             let platform = match arch {
                 Some(arch) => format!("{os} {arch}"),
                 None => os.to_string(),
             };
             OpsError::NoSuchRelease(missing(&wanted, Some(&platform), &list))
-        })
+        })?;
+        match found.withdrawn_at {
+            Some(at) => Err(OpsError::Withdrawn { version: wanted, at }),
+            None => Ok(found),
+        }
     }
 
     /// What an invited PC installs: the newest agent for Windows, a finished version before one that is not, and the one
     /// that runs on every processor before others.
     pub fn for_setup(&self) -> Option<Release> {
         let mut list = self.list();
-        list.retain(|release| release.os == Os::Windows);
+        list.retain(|release| release.os == Os::Windows && release.withdrawn_at.is_none());
         list.into_iter().max_by_key(|release| {
             let version = Version::parse(&release.version).ok();
             let is_finished = version.as_ref().is_some_and(|version| version.pre.is_empty());
@@ -81,25 +104,34 @@ impl Releases {
         })
     }
 
-    /// The artifact for Windows that has this digest.
+    /// The artifact for Windows that has this digest, unless it was withdrawn.
     pub fn windows_by_digest(&self, sha256: Sha256Digest) -> Option<Release> {
         let list = self.list();
-        list.into_iter().find(|release| release.os == Os::Windows && release.sha256 == sha256)
+        list.into_iter().find(|release| {
+            release.os == Os::Windows && release.sha256 == sha256 && release.withdrawn_at.is_none()
+        })
     }
 
-    /// Whether there is an artifact of the version for any platform.
-    pub fn any(&self, version: &Version) -> Result<(), OpsError> {
+    /// The artifacts of the version, for any platform; at least one, and none that was withdrawn.
+    pub fn all_of(&self, version: &Version) -> Result<Vec<Release>, OpsError> {
         let wanted = version.to_string();
         let list = self.list();
-        if list.iter().any(|release| release.version == wanted) {
-            return Ok(());
+        let all: Vec<&Release> = list.iter().filter(|release| release.version == wanted).collect();
+        let here: Vec<Release> =
+            all.iter().filter(|it| it.withdrawn_at.is_none()).copied().cloned().collect();
+        if !here.is_empty() {
+            return Ok(here);
         }
-        Err(OpsError::NoSuchRelease(missing(&wanted, None, &list)))
+        Err(match all.iter().find_map(|release| release.withdrawn_at) {
+            Some(at) => OpsError::Withdrawn { version: wanted, at },
+            None => OpsError::NoSuchRelease(missing(&wanted, None, &list)),
+        })
     }
 }
 
 fn missing(version: &str, platform: Option<&str>, list: &[Release]) -> String {
     const SHOWN: usize = 8;
+    let list: Vec<&Release> = list.iter().filter(|it| it.withdrawn_at.is_none()).collect();
     let there: Vec<String> = list
         .iter()
         .take(SHOWN)
@@ -152,8 +184,9 @@ where
         size_bytes: received.size_bytes,
         added_at: Timestamp::now(),
         signer: received.signer.clone(),
+        withdrawn_at: None,
     };
-    let _adding = app.releases.adding.lock().await;
+    let _changing = app.releases.changing().await;
     let there = app.releases.list().into_iter().find(|there| {
         (&there.version, there.os, there.arch) == (&release.version, release.os, release.arch)
     });
@@ -168,7 +201,7 @@ where
         Some(there) => {
             // Published again, in case the file was lost from the data folder.
             received.publish().await?;
-            let warning = unsigned(app, &there);
+            let warning = withdrawn(&there).or_else(|| unsigned(app, &there));
             return Ok(ReleaseAdded { release: there, created: false, warning });
         }
         None => {}
@@ -189,7 +222,7 @@ where
 
 /// Takes a release into the list that the database has by now, and tells it.
 fn added(app: &App, release: &Release) {
-    app.releases.list.write().unwrap_or_else(PoisonError::into_inner).push(release.clone());
+    app.releases.edit(|list| list.push(release.clone()));
     tracing::info!(
         version = %release.version, os = %release.os, arch = %release.arch, sha256 = %release.sha256,
         size_bytes = release.size_bytes, "release added"
@@ -202,8 +235,7 @@ fn added(app: &App, release: &Release) {
 /// What to say of a release that no offline key signed, on a server that has signed ones.
 fn unsigned(app: &App, release: &Release) -> Option<String> {
     let Release { version, os, arch, .. } = release;
-    let is_signed = app.trust.targets().iter().any(|target| target.sha256 == release.sha256);
-    (app.trust.is_signed() && !is_signed).then(|| {
+    (app.trust.is_signed() && !app.trust.names(release.sha256)).then(|| {
         format!(
             "{version} for {os} {arch} is not signed: agents that pin the root refuse it. Sign it with `kenny release sign` \
              and send it with `kenny release publish`"
@@ -211,15 +243,23 @@ fn unsigned(app: &App, release: &Release) -> Option<String> {
     })
 }
 
-/// The releases that signed targets make and that are not there yet, under the lock in which they stay missing.
-pub(super) async fn missing_of<'app>(
-    app: &'app App,
-    targets: &[Target],
+/// What to say of a release that was withdrawn.
+fn withdrawn(release: &Release) -> Option<String> {
+    let at = release.withdrawn_at?;
+    Some(OpsError::Withdrawn { version: release.version.clone(), at }.to_string())
+}
+
+/// What a list of targets that follows on another makes of the releases. For who holds [`Releases::changing`].
+pub(super) fn changes(
+    app: &App,
+    (before, targets): (&[Target], &[Target]),
+    signers: &HashMap<Sha256Digest, Option<ReleaseSigner>>,
     now: Timestamp,
-) -> Result<(tokio::sync::MutexGuard<'app, ()>, Vec<Release>), OpsError> {
-    let adding = app.releases.adding.lock().await;
+) -> Result<trust::Releases, OpsError> {
     let list = app.releases.list();
-    let mut missing = Vec::new();
+    let is_signed = |sha256| targets.iter().any(|target| target.sha256 == sha256);
+    let mut changes = trust::Releases::default();
+    changes.withdrawn.extend(before.iter().map(|it| it.sha256).filter(|it| !is_signed(*it)));
     for target in targets {
         let version = target.custom.version.to_string();
         let (os, arch) = (target.custom.os, target.custom.arch);
@@ -231,25 +271,103 @@ pub(super) async fn missing_of<'app>(
                 let platform = format!("{os} {arch}");
                 return Err(OpsError::ReleaseExists { version, platform, there: there.sha256 });
             }
+            Some(there) if there.withdrawn_at.is_some() => changes.back.push(there.sha256),
             Some(_) => {}
-            None => missing.push(Release {
+            None => changes.added.push(Release {
                 version,
                 os,
                 arch,
                 sha256: target.sha256,
                 size_bytes: target.size_bytes,
                 added_at: now,
-                signer: None,
+                signer: signers.get(&target.sha256).cloned().flatten(),
+                withdrawn_at: None,
             }),
         }
     }
-    Ok((adding, missing))
+    Ok(changes)
 }
 
-/// Lists releases that the database has by now.
-pub(super) fn published(app: &App, releases: &[Release]) {
-    for release in releases {
+/// Has the list follow what the database has by now.
+pub(super) fn published(app: &App, changes: &trust::Releases, now: Timestamp) {
+    for release in &changes.added {
         added(app, release);
+    }
+    app.releases.edit(|list| {
+        for release in list.iter_mut() {
+            if changes.withdrawn.contains(&release.sha256) {
+                release.withdrawn_at = Some(now);
+            } else if changes.back.contains(&release.sha256) {
+                release.withdrawn_at = None;
+            }
+        }
+    });
+}
+
+/// Removes a version, for every platform, with its files. What is signed is withdrawn first, and what an agent is to run
+/// is not removed.
+pub async fn remove(app: &App, operator: &Operator, version: &str) -> Result<(), OpsError> {
+    let permit = operator.may(app, Action::RemoveRelease, Subject::named(version))?;
+    permit.carry_out(app, take_out(app, &permit, version)).await
+}
+
+async fn take_out(app: &App, permit: &Permit<'_>, version: &str) -> Result<(), OpsError> {
+    let _changing = app.releases.changing().await;
+    let list = app.releases.list();
+    let (gone, left): (Vec<&Release>, Vec<&Release>) =
+        list.iter().partition(|release| release.version == version);
+    if gone.is_empty() {
+        return Err(OpsError::NoSuchRelease(missing(version, None, &list)));
+    }
+    if gone.iter().any(|release| app.trust.names(release.sha256)) {
+        return Err(OpsError::StillSigned(version.to_owned()));
+    }
+    let is_on_its_way = |state: &AgentState| {
+        let wanted = state.desired.as_ref().map(|desired| desired.version.to_string());
+        wanted.is_some_and(|wanted| wanted == version) && !is_version(state.running(), version)
+    };
+    if let Some(entry) = app.fleet.all().into_iter().find(|entry| is_on_its_way(&entry.lock())) {
+        let agent = entry.id.to_string();
+        return Err(OpsError::StillWanted { agent, version: version.to_owned() });
+    }
+    let digests: Vec<Sha256Digest> = gone.iter().map(|release| release.sha256).collect();
+    let names: Vec<String> = digests.iter().map(ToString::to_string).collect();
+    let facts = Facts::from([("sha256".to_owned(), cut(&names.join(", ")))]);
+    let removed = version.to_owned();
+    permit
+        .change(app, facts, move |connection| rows::delete_releases(connection, &removed))
+        .await?;
+    app.releases.edit(|list| list.retain(|release| release.version != version));
+    for sha256 in digests.iter().filter(|it| !left.iter().any(|left| left.sha256 == **it)) {
+        // The row is gone: what is left of the file is nobody's, and the next sweep takes it.
+        if let Err(error) = app.releases.files.remove(*sha256).await {
+            tracing::warn!(%error, %sha256, "the file of a removed release is still there");
+        }
+    }
+    tracing::info!(version, by = permit.account(), "release removed");
+    app.events.publish(kind::RELEASE_REMOVED, None, format!("release {version} was removed"));
+    Ok(())
+}
+
+/// Looks for artifacts that nobody signed, for ever.
+pub async fn run_sweeper(app: &App) {
+    let mut ticks = tokio::time::interval(SWEPT_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        sweep(app).await;
+    }
+}
+
+/// Removes artifacts that were sent to be signed and never were.
+pub async fn sweep(app: &App) {
+    let _changing = app.releases.changing().await;
+    let releases = app.releases.list().into_iter().map(|release| release.sha256);
+    let signed = app.trust.targets().into_iter().map(|target| target.sha256);
+    match app.releases.files.sweep(releases.chain(signed).collect(), UNSIGNED_KEPT).await {
+        Ok(gone) if gone.is_empty() => {}
+        Ok(gone) => tracing::info!(files = gone.len(), "removed artifacts that nobody signed"),
+        Err(error) => tracing::warn!(%error, "artifacts that nobody signed could not be removed"),
     }
 }
 
@@ -259,6 +377,7 @@ mod tests {
 
     fn release(version: &str, os: Os, arch: Arch) -> Release {
         Release {
+            withdrawn_at: None,
             version: version.to_owned(),
             os,
             arch,

@@ -38,7 +38,7 @@ async fn go_back(
     let entry = permit.agent(app, id)?;
     // Nothing is sent to this agent by anybody else until the intent is written.
     let _intent = entry.intent.lock().await;
-    let target = target(app, &entry).await?;
+    let target = target(app, permit, &entry).await?;
     let (record, superseded) = plan(&entry, &entry.lock(), target)?;
     let version = Version::parse(&record.update.version).expect("made of a version");
     let desired = Desired { version, allow_downgrade: true };
@@ -60,15 +60,14 @@ enum Target {
     None(String),
 }
 
-async fn target(app: &App, entry: &AgentEntry) -> Result<Target, StoreError> {
+async fn target(app: &App, permit: &Permit<'_>, entry: &AgentEntry) -> Result<Target, StoreError> {
     let (last, running) = {
         let state = entry.lock();
         (state.update.clone(), state.running().to_owned())
     };
     let id = entry.id.clone();
-    let change = app
-        .store
-        .run(move |connection| {
+    let change = permit
+        .read(app, move |connection| {
             // Its end may not be in the database yet.
             if let Some(last) = &last {
                 update_rows::save_update(connection, last)?;

@@ -10,10 +10,10 @@ use crate::web::session::has_ended;
 
 /// Those that may still be used, the one that was used last first.
 pub async fn list(app: &App, operator: &Operator) -> Result<Vec<SessionRow>, OpsError> {
-    operator.may(app, Action::ListSessions, Subject::default())?;
+    let permit = operator.may(app, Action::ListSessions, Subject::default())?;
     let (id, now) = (operator.account_id(), Timestamp::now());
     let mut sessions =
-        app.store.run(move |connection| session_rows::sessions_of(connection, id)).await?;
+        permit.read(app, move |connection| session_rows::sessions_of(connection, id)).await?;
     let account = app.accounts.get(id);
     sessions.retain(|session| {
         !has_ended(session, now)
@@ -31,5 +31,6 @@ pub async fn end(app: &App, operator: &Operator, id: &str) -> Result<(), OpsErro
             session_rows::delete_session(connection, account, &id).map(drop)
         })
         .await?;
+    app.proofs_ended.send_replace(());
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::accounts::{Account, TokenEntry, TokenId};
 use crate::app::App;
 use crate::audit::{Entry, Facts, Subject, append};
 use crate::auth::{TokenHash, new_operator_token};
-use crate::store::account_rows;
+use crate::store::{Right, account_rows};
 
 /// Most tokens of one account: one for each machine and program of somebody, and then some.
 const MOST_TOKENS: u32 = 100;
@@ -61,7 +61,7 @@ async fn create_own(
     let bound = maker.and_then(|maker| maker.expires_at);
     let expires_at = wanted.expires_at.into_iter().chain(bound).min();
     let wanted = Wanted { name: wanted.name, role: wanted.role, expires_at };
-    make(app, permit.row(Facts::new()), &account, operator.role(), wanted).await
+    make(app, &Creating, permit.row(Facts::new()), &account, operator.role(), wanted).await
 }
 
 /// Revokes a token: the own ones, or for owners any. It is refused from the moment that this returns.
@@ -104,9 +104,15 @@ pub(super) fn check_wish(name: &str, expires_at: Option<Timestamp>) -> Result<()
     }
 }
 
+/// By this, who has the permit makes a token.
+struct Creating;
+
+impl Right for Creating {}
+
 /// Makes a token that may do what `most` includes. `record` is its row in the audit log.
 pub(super) async fn make(
     app: &App,
+    right: &impl Right,
     record: Entry,
     account: &Account,
     most: Role,
@@ -115,7 +121,7 @@ pub(super) async fn make(
     let role = wanted.role.unwrap_or(most);
     if role > most {
         let account = account.name.to_string();
-        return Err(OpsError::RoleNeeded { needed: role, role: most, account });
+        return Err(OpsError::Forbidden { needed: role, role: most, account });
     }
     let secret = new_operator_token();
     let (owner, hash) = (account.id, TokenHash::of(&secret));
@@ -128,7 +134,7 @@ pub(super) async fn make(
     let made = row.clone();
     let TokenId(id) = app
         .accounts
-        .change(move |connection| {
+        .change(right, move |connection| {
             if account_rows::count_tokens(connection, owner)? >= MOST_TOKENS {
                 return Ok(Err(OpsError::TooManyTokens));
             }

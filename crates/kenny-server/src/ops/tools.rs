@@ -58,10 +58,20 @@ pub async fn call(
     let permit = operator.may(app, Action::calling(tool), subject)?;
     let entry = permit.agent(app, id)?;
     let started = Instant::now();
-    let result = match tool.name {
-        AGENT_UPDATE if !is_complete(&call.args) => update(app, operator, &entry, &call.args).await,
-        AGENT_ROLLBACK => go_back(app, operator, &entry, &call.args).await,
-        _ => forward(app, &permit, &entry, tool, call).await,
+    let called = async {
+        match tool.name {
+            AGENT_UPDATE if !is_complete(&call.args) => {
+                update(app, operator, &entry, &call.args).await
+            }
+            AGENT_ROLLBACK => go_back(app, operator, &entry, &call.args).await,
+            _ => forward(app, &permit, &entry, tool, call).await,
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        result = called => result,
+        // Whoever may not ask any more is told nothing any more.
+        () = operator.until_over(app) => Err(OpsError::OverMeanwhile),
     };
     let duration = started.elapsed();
     let word = match &result {
@@ -70,6 +80,7 @@ pub async fn call(
         Err(OpsError::Timeout { .. }) => "timeout",
         Err(OpsError::AgentOffline(_) | OpsError::RollbackOffline { .. }) => "offline",
         Err(OpsError::ConnectionLost(_)) => "connection_lost",
+        Err(OpsError::OverMeanwhile) => "asker_gone",
         // Refused before anything was sent: not a call.
         Err(_) => return result.map(|outcome| outcome_view(outcome, duration)),
     };
@@ -193,8 +204,8 @@ async fn update(
     };
     let wanted = NewUpdate { version: version.clone(), allow_downgrade: false };
     let (requested, answer) = updates::request_and_send(app, operator, id, &wanted, holds).await?;
+    let (Requested::Created(update) | Requested::Standing(update)) = requested;
     let Some(answer) = answer else {
-        let (Requested::Created(update) | Requested::Standing(update)) = requested;
         return Ok(if update.state == kenny_proto::api::UpdateState::Succeeded {
             Ok(Map::from_iter([
                 ("ok".to_owned(), true.into()),
@@ -208,7 +219,12 @@ async fn update(
             ))
         });
     };
-    answered(app, id, answer).await
+    let warning = updates::warning(app, &update);
+    let outcome = answered(app, id, answer).await?;
+    Ok(outcome.map(|mut result| {
+        result.extend(warning.map(|warning| ("warning".to_owned(), warning.into())));
+        result
+    }))
 }
 
 /// `agent.rollback`: the same as the operator's action of that name, whose staging reply is waited for.

@@ -1,5 +1,6 @@
 //! Signed releases: how trust stands, publishing what offline keys signed, the server's own key.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 
 use axum::body::Bytes;
@@ -7,13 +8,14 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use kenny_core::image;
 use kenny_proto::Sha256Digest;
+use kenny_proto::api::ReleaseSigner;
 use kenny_proto::trust::{OnlineKey, Publication, Published, TARGETS_PATH, TrustStatus};
 
 use super::{Action, Operator, OpsError, Permit, releases};
 use crate::app::App;
 use crate::audit::{Facts, Subject};
 use crate::events::kind;
-use crate::releases::file_name;
+use crate::releases::{file_name, signer_of};
 use crate::trust::{Refusal, Target};
 
 /// How long a link lives that a target's address leads to: whoever follows it does so at once.
@@ -72,18 +74,22 @@ async fn take_over(
     publication: Publication,
 ) -> Result<Published, OpsError> {
     let now = Timestamp::now();
+    // Nobody adds or removes a release, or publishes, from here on.
+    let _changing = app.releases.changing().await;
     let targets = app.trust.check(&publication, now)?.targets()?;
-    let signed_before: Vec<Sha256Digest> =
-        app.trust.targets().into_iter().map(|target| target.sha256).collect();
-    for target in targets.iter().filter(|target| !signed_before.contains(&target.sha256)) {
-        check_artifact(app, target).await?;
+    let signed_before = app.trust.targets();
+    let mut signers = HashMap::new();
+    let is_new = |target: &&Target| !signed_before.iter().any(|old| old.sha256 == target.sha256);
+    for target in targets.iter().filter(is_new) {
+        signers.insert(target.sha256, check_artifact(app, target).await?);
     }
-    let (_adding, added) = releases::missing_of(app, &targets, now).await?;
+    let changes = releases::changes(app, (&signed_before, &targets), &signers, now)?;
     let (root_version, targets_version) = app
         .trust
-        .publish(&app.store, &publication, added.clone(), permit.row(Facts::new()), now)
+        .publish(permit.store(app), &publication, changes.clone(), permit.row(Facts::new()), now)
         .await?;
-    releases::published(app, &added);
+    releases::published(app, &changes, now);
+    let added = changes.added;
     let summary = format!(
         "{} published signed metadata: root {root_version}, targets {targets_version}",
         permit.account()
@@ -96,7 +102,7 @@ async fn take_over(
 /// Makes the key that takes the place of the one that signs snapshot and timestamp, once a root names it.
 pub async fn make_online_key(app: &App, operator: &Operator) -> Result<OnlineKey, OpsError> {
     let permit = operator.may(app, Action::MakeOnlineKey, Subject::default())?;
-    Ok(app.trust.make_next_key(&app.store, permit.row(Facts::new())).await?)
+    Ok(app.trust.make_next_key(permit.store(app), permit.row(Facts::new())).await?)
 }
 
 /// A link to the executable of a target. `path` is its name with the digest before the file's, as consistent snapshots
@@ -118,8 +124,9 @@ pub fn target_link(app: &App, operator: &Operator, path: &str) -> Result<String,
     Ok(app.releases.signer.path(target.sha256, &name, expires_at))
 }
 
-/// Reads the artifact of a target once more, from the disk, and holds it against what was signed.
-async fn check_artifact(app: &App, target: &Target) -> Result<(), OpsError> {
+/// Reads the artifact of a target once more, from the disk, and holds it against what was signed. Whom it names as the
+/// signer of its Authenticode signature.
+async fn check_artifact(app: &App, target: &Target) -> Result<Option<ReleaseSigner>, OpsError> {
     let Target { name, sha256, size_bytes, custom } = target;
     let bytes = app
         .releases
@@ -133,9 +140,9 @@ async fn check_artifact(app: &App, target: &Target) -> Result<(), OpsError> {
         return Err(differs(format!("it has {} bytes, not {size_bytes}", bytes.len())).into());
     }
     let found = tokio::task::spawn_blocking(move || {
-        (crate::auth::sha256(&bytes), image::read_facts(&bytes))
+        (crate::auth::sha256(&bytes), image::read_facts(&bytes), signer_of(&bytes))
     });
-    let (digest, facts) = found
+    let (digest, facts, signer) = found
         .await
         .map_err(std::io::Error::other)
         .map_err(crate::releases::ReceiveError::Storage)?;
@@ -150,5 +157,5 @@ async fn check_artifact(app: &App, target: &Target) -> Result<(), OpsError> {
         ))
         .into());
     }
-    Ok(())
+    Ok(signer)
 }

@@ -104,7 +104,7 @@ async fn write_intent(
 ) -> Result<Requested, OpsError> {
     let version = desired.version.to_string();
     let tally = match holds {
-        Holds::Respected => earlier(app, entry, &version).await?.tally,
+        Holds::Respected => earlier(app, permit, entry, &version).await?.tally,
         Holds::Overruled => Tally::insisted(),
     };
     let plan = plan(app, entry, &entry.lock(), desired, tally, holds)?;
@@ -118,7 +118,12 @@ async fn write_intent(
 }
 
 /// What the version came to so far on the agent.
-async fn earlier(app: &App, entry: &AgentEntry, version: &str) -> Result<Standing, StoreError> {
+async fn earlier(
+    app: &App,
+    permit: &Permit<'_>,
+    entry: &AgentEntry,
+    version: &str,
+) -> Result<Standing, StoreError> {
     {
         let state = entry.lock();
         if state.is_cleared(version) {
@@ -136,7 +141,7 @@ async fn earlier(app: &App, entry: &AgentEntry, version: &str) -> Result<Standin
         }
     }
     let (id, version) = (entry.id.clone(), version.to_owned());
-    app.store.run(move |connection| update_rows::standing(connection, &id, &version)).await
+    permit.read(app, move |connection| update_rows::standing(connection, &id, &version)).await
 }
 
 /// Writes the intent with the update that stands for it, then puts both in place. For who holds the agent's intent.
@@ -264,14 +269,54 @@ fn plan(
     if let Some(hold) = state.hold_of(&wanted).filter(|_| holds == Holds::Respected) {
         return Err(OpsError::Held { agent: entry.id.to_string(), hold: hold.clone() });
     }
-    match &state.facts {
-        Some(facts) => {
-            app.releases.find(&desired.version, facts.os, facts.arch)?;
-        }
-        // Never connected: which platform it is, is seen when it registers.
-        None => app.releases.any(&desired.version)?,
-    }
+    authorised(app, entry, state, &desired.version)?;
     Ok(Plan::Create { record, superseded, created: true })
+}
+
+/// Refuses what the agent would refuse: with keys on the server that is a release which they did not sign, unless the
+/// agent says that it pins no root.
+fn authorised(
+    app: &App,
+    entry: &AgentEntry,
+    state: &AgentState,
+    version: &Version,
+) -> Result<(), OpsError> {
+    let candidates = match &state.facts {
+        Some(facts) => vec![app.releases.find(version, facts.os, facts.arch)?],
+        // Never connected: which platform it is, is seen when it registers.
+        None => app.releases.all_of(version)?,
+    };
+    if !app.trust.is_signed() || candidates.iter().any(|release| app.trust.names(release.sha256)) {
+        return Ok(());
+    }
+    let why = match state.facts.as_ref().and_then(|facts| facts.pins_root()) {
+        Some(false) => return Ok(()),
+        Some(true) => "runs signed releases only",
+        None => "has not said that it runs others",
+    };
+    let platforms: Vec<String> =
+        candidates.iter().map(|release| format!("{} {}", release.os, release.arch)).collect();
+    Err(OpsError::NotSigned {
+        version: version.to_string(),
+        platform: platforms.join(", "),
+        agent: entry.id.to_string(),
+        why,
+    })
+}
+
+/// What to say of an update to a release that no offline key signed, on a server that has signed ones: only an agent
+/// that pins no root takes it.
+pub fn warning(app: &App, update: &Update) -> Option<String> {
+    let entry = app.fleet.get(&update.agent_id)?;
+    let (os, arch) = entry.lock().facts.as_ref().map(|facts| (facts.os, facts.arch))?;
+    let release = app.releases.find(&Version::parse(&update.version).ok()?, os, arch).ok()?;
+    (app.trust.is_signed() && !app.trust.names(release.sha256)).then(|| {
+        format!(
+            "{} is not signed, and {} runs it only because it pins no root: whoever has this server has that PC. \
+             A new invitation (`kenny agent invite {}`) installs it with the root",
+            update.version, entry.id, entry.id
+        )
+    })
 }
 
 /// One thing at a time: what the agent works on has its outcome first.
@@ -346,9 +391,8 @@ pub async fn list(app: &App, operator: &Operator, id: &str) -> Result<UpdateList
     let permit = operator.may(app, Action::ListUpdates, Subject::agent(id))?;
     let entry = permit.agent(app, id)?;
     let agent_id = entry.id.clone();
-    let records = app
-        .store
-        .run(move |connection| update_rows::updates_of(connection, &agent_id, SHOWN))
+    let records = permit
+        .read(app, move |connection| update_rows::updates_of(connection, &agent_id, SHOWN))
         .await?;
     let updates = records.into_iter().map(|record| current(&entry, record.update)).collect();
     Ok(UpdateList { updates })
@@ -356,12 +400,11 @@ pub async fn list(app: &App, operator: &Operator, id: &str) -> Result<UpdateList
 
 /// One update.
 pub async fn get(app: &App, operator: &Operator, id: &str) -> Result<Update, OpsError> {
-    operator.may(app, Action::ShowUpdate, Subject::named(id))?;
+    let permit = operator.may(app, Action::ShowUpdate, Subject::named(id))?;
     let unknown = || OpsError::UnknownUpdate(id.to_owned());
     let update_id: UpdateId = id.parse().map_err(|_| unknown())?;
-    let record = app
-        .store
-        .run(move |connection| update_rows::update_by_id(connection, update_id))
+    let record = permit
+        .read(app, move |connection| update_rows::update_by_id(connection, update_id))
         .await?
         .ok_or_else(unknown)?;
     Ok(match app.fleet.get(&record.update.agent_id) {

@@ -1,10 +1,12 @@
 //! The artifact store: `artifacts/aa/<sha256>` for what is published, `incoming/` for what is arriving.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::body::Bytes;
@@ -89,6 +91,25 @@ impl Folders {
         let name = sha256.to_string();
         self.artifacts.join(&name[..2]).join(name)
     }
+
+    fn left_behind(
+        &self,
+        kept: &HashSet<Sha256Digest>,
+        older_than: Duration,
+    ) -> io::Result<Vec<Sha256Digest>> {
+        let mut left = Vec::new();
+        for folder in fs_err::read_dir(&self.artifacts)? {
+            for file in fs_err::read_dir(folder?.path())? {
+                let file = file?;
+                let Some(Ok(sha256)) = file.file_name().to_str().map(str::parse) else { continue };
+                let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if !kept.contains(&sha256) && age >= older_than {
+                    left.push(sha256);
+                }
+            }
+        }
+        Ok(left)
+    }
 }
 
 impl ReleaseFiles {
@@ -171,6 +192,37 @@ impl ReleaseFiles {
                 Err(error)
             }
         }
+    }
+
+    /// Removes an artifact; nothing when there is none. Downloads that are under way go on.
+    pub async fn remove(&self, sha256: Sha256Digest) -> io::Result<()> {
+        self.unmap(sha256);
+        let path = self.shared.folders.artifact(sha256);
+        let removed = spawn_blocking(move || fs_err::remove_file(path)).await;
+        match removed.map_err(io::Error::other)? {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes artifacts that nobody keeps and that are older than this. Their digests.
+    pub async fn sweep(
+        &self,
+        kept: HashSet<Sha256Digest>,
+        older_than: Duration,
+    ) -> io::Result<Vec<Sha256Digest>> {
+        let folders = self.shared.folders.clone();
+        let left = spawn_blocking(move || folders.left_behind(&kept, older_than)).await;
+        let left = left.map_err(io::Error::other)??;
+        for sha256 in &left {
+            self.remove(*sha256).await?;
+        }
+        Ok(left)
+    }
+
+    fn unmap(&self, sha256: Sha256Digest) {
+        let mut mapped = self.shared.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.retain(|(held, _)| *held != sha256);
     }
 
     /// Bytes of artifacts that were handed to connections since the start.
@@ -295,7 +347,7 @@ fn receive_on_disk(
 }
 
 /// Who signed an executable. A signature that cannot be read is logged, and names nobody.
-fn signer_of(bytes: &[u8]) -> Option<ReleaseSigner> {
+pub fn signer_of(bytes: &[u8]) -> Option<ReleaseSigner> {
     match authenticode::signer(bytes) {
         Ok(signer) => signer.map(|signer| ReleaseSigner {
             certificate_sha256: sha256(signer.certificate),

@@ -14,7 +14,7 @@ mod serve;
 #[cfg(test)]
 pub(crate) mod test_image;
 
-pub use files::{ReceiveError, ReleaseFiles};
+pub use files::{ReceiveError, ReleaseFiles, signer_of};
 pub use serve::router;
 
 use kenny_proto::{Arch, Os};

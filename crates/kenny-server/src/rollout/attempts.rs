@@ -7,7 +7,7 @@ use kenny_core::rollout::{Decision, Last, Next, Pace, Standing};
 use kenny_proto::AgentId;
 use kenny_proto::api::{Hold, UpdateKind, UpdateOrigin};
 
-use super::{UpdateRecord, Wanted, act, ask, is_version, tell};
+use super::{Reconciling, UpdateRecord, Wanted, act, ask, is_version, tell};
 use crate::app::App;
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentState, HeldVersion};
@@ -69,6 +69,7 @@ pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
     let row = record.clone();
     let written = app
         .store
+        .by(&Reconciling)
         .run(move |connection| {
             if let Some(last) = &last {
                 update_rows::save_update(connection, last)?;

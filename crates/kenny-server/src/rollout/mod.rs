@@ -32,9 +32,14 @@ pub use timer::run as run_timer;
 use crate::app::App;
 use crate::fleet::{AgentEntry, AgentState, Desired};
 use crate::metrics::{CallLabels, OutcomeLabel};
-use crate::store::rows;
+use crate::store::{Right, rows};
 use crate::tunnel::{Outcome, Session};
 use send::Errand;
+
+/// By this, intents are carried out: operators asked for them before.
+struct Reconciling;
+
+impl Right for Reconciling {}
 
 /// The agent registered on this connection.
 pub fn registered(app: &Arc<App>, entry: &Arc<AgentEntry>, session: &Arc<Session>, meta: &Meta) {
@@ -152,8 +157,11 @@ pub fn answered(
 async fn keep_desired(app: Arc<App>, entry: Arc<AgentEntry>) {
     let _intent = entry.intent.lock().await;
     let (id, desired) = (entry.id.clone(), entry.lock().desired.clone());
-    let written =
-        app.store.run(move |connection| rows::set_desired(connection, &id, desired.as_ref())).await;
+    let written = app
+        .store
+        .by(&Reconciling)
+        .run(move |connection| rows::set_desired(connection, &id, desired.as_ref()))
+        .await;
     if let Err(error) = written {
         tracing::warn!(agent.id = %entry.id, %error, "the version that the agent goes back to is not in the database");
     }

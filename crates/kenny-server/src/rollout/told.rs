@@ -8,7 +8,9 @@ use kenny_core::rollout::Tally;
 use kenny_proto::api::{Hold, UpdateKind};
 use kenny_proto::{SessionId, UpdateReport};
 
-use super::{Applied, Registered, UpdateRecord, act, attempts, is_version, tell, tell_hold};
+use super::{
+    Applied, Reconciling, Registered, UpdateRecord, act, attempts, is_version, tell, tell_hold,
+};
 use crate::app::App;
 use crate::fleet::{AgentEntry, AgentState, HeldVersion};
 use crate::store::{StoreError, update_rows};
@@ -52,11 +54,18 @@ async fn take(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let id = report.update_id;
-    let known = app.store.run(move |connection| update_rows::update_by_id(connection, id)).await?;
+    let known = app
+        .store
+        .by(&Reconciling)
+        .run(move |connection| update_rows::update_by_id(connection, id))
+        .await?;
     if let Some(mut known) = known {
         // An update of the past: what its journal and log say is worth keeping, and changes nothing else.
         if !known.is_open() && heard(&mut known, &entry.lock(), report, now) == Applied::Changed {
-            app.store.run(move |connection| update_rows::save_update(connection, &known)).await?;
+            app.store
+                .by(&Reconciling)
+                .run(move |connection| update_rows::save_update(connection, &known))
+                .await?;
         }
         return Ok(());
     }
@@ -66,6 +75,7 @@ async fn take(
     };
     let (row, old, held) = (record.clone(), superseded.clone(), hold.clone());
     app.store
+        .by(&Reconciling)
         .run(move |connection| {
             if let Some(old) = &old {
                 update_rows::save_update(connection, old)?;

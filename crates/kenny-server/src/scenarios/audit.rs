@@ -50,6 +50,37 @@ async fn every_change_is_told_with_who_what_and_from_where() {
 }
 
 #[tokio::test]
+async fn every_change_of_who_may_act_is_told() {
+    let rig = Rig::start().await;
+    let first = rig.app.audit.head().await.unwrap().sequence;
+    let (_, made) = rig.post("/accounts", json!({"name": "anna", "role": "viewer"})).await;
+    assert!(made["password"].is_string(), "{made}");
+    rig.call("PATCH", "/accounts/anna", Some(json!({"role": "operator"}))).await;
+    rig.post("/accounts/anna/reset", json!({})).await;
+    let (_, token) = rig.post("/tokens", json!({"name": "a script"})).await;
+    rig.call("DELETE", &format!("/tokens/{}", token["token"]["id"]), None).await;
+    let password = json!({"new": "correct horse battery staple"});
+    assert_eq!(rig.call("PUT", "/me/password", Some(password)).await.0, 204);
+    rig.post("/agents/pc-1/invite", json!({})).await;
+    rig.call("DELETE", "/agents/pc-1/invite", None).await;
+    rig.call("DELETE", "/accounts/anna", None).await;
+    let rows = rows(&rig, first).await;
+    let expected = [
+        "account.create",
+        "account.change",
+        "account.reset",
+        "token.create",
+        "token.revoke",
+        "account.password",
+        "agent.invite",
+        "agent.withdraw_invitation",
+        "account.remove",
+    ];
+    assert_eq!(told(&rows), expected.map(|action| (action, AuditOutcome::Done)));
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_is_told_before_it_is_sent_and_its_outcome_after() {
     let rig = Rig::start().await;
     let token = rig.agent("pc-1").await;

@@ -174,3 +174,26 @@ async fn people_get_a_page_where_programs_get_a_problem_document() {
     assert_eq!(problem.headers()["content-type"], "application/problem+json");
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn mcp_is_closed_to_pages_of_other_sites_whatever_token_they_have() {
+    let rig = Rig::start().await;
+    let hello = super::program::hello();
+    let ask = |origin: Option<&str>| {
+        let body =
+            serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello});
+        let mut request = rig.http.post(format!("{}/mcp", rig.url)).bearer_auth(&rig.token);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let accepted = "application/json, text/event-stream";
+        within(request.header("accept", accepted).json(&body).send())
+    };
+    for origin in ["https://evil.example", "null", "http://localhost:1"] {
+        assert_eq!(ask(Some(origin)).await.unwrap().status().as_u16(), 403, "{origin}");
+    }
+    for origin in [None, Some(rig.url.as_str())] {
+        assert_eq!(ask(origin).await.unwrap().status().as_u16(), 200, "{origin:?}");
+    }
+    rig.stop().await;
+}

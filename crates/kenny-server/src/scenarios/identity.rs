@@ -323,3 +323,14 @@ async fn the_probe_is_signed_by_both_and_displaces_nobody() {
     agent.settle().await;
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_goes_silent_in_the_handshake_is_sent_away() {
+    let time = std::time::Duration::from_millis(300);
+    let rig = Rig::start_with(|config| config.limits.register_time = time).await;
+    let enrolled = Enrolled::new(&rig, "pc-1", 1).await;
+    turned_away(rig.connect().await, 4400, "no register frame came within 0.3 s").await;
+    let (agent, _) = enrolled.challenged(&rig, ONE).await;
+    turned_away(agent, 4400, "no auth frame came within 0.3 s").await;
+    rig.stop().await;
+}

@@ -96,6 +96,13 @@ async fn what_cannot_be_used_is_a_page_in_words() {
         let (_, text) = page(&rig, &path).await;
         assert!(text.contains("Download for Windows"), "{text}");
     }
+    // Its time is over.
+    rig.execute("UPDATE invitations SET expires_at = '2026-01-01T00:00:00Z'").await;
+    for path in [format!("/invite/{code}"), format!("/invite/{code}/kenny-agent-setup-pc-1.exe")] {
+        let (status, text) = page(&rig, &path).await;
+        assert_eq!(status, 410, "{path}: {text}");
+        assert!(!text.contains("Download for Windows"), "{text}");
+    }
     // Another invitation took its place.
     invite(&rig, "pc-1").await;
     assert_eq!(page(&rig, &format!("/invite/{code}")).await.0, 404);

@@ -143,6 +143,32 @@ async fn a_slow_head_a_slow_body_and_silence_end_by_themselves() {
 }
 
 #[tokio::test]
+async fn a_body_that_comes_drop_by_drop_ends_when_the_time_to_prove_oneself_is_over() {
+    let rig = Rig::start_with(|config| config.limits.proof_time = Duration::from_millis(500)).await;
+    let mut socket = socket(&rig).await;
+    let head = "POST /oauth/register HTTP/1.1\r\nhost: x\r\ncontent-length: 16000\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut drops = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while socket.write_all(b" ").await.is_ok() {
+            drops.tick().await;
+        }
+    })
+    .await;
+    until_unproven(&rig, 0).await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_is_bounded_for_operators_too() {
+    let rig = Rig::start().await;
+    // Hardly more than it may be, so that nothing of it is left unread.
+    let body = json!({"id": "pc-1", "legacy": true, "x": "x".repeat(1024 * 1024)});
+    assert_eq!(rig.post("/agents", body).await.0, 413);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn before_it_registers_a_tunnel_may_send_a_register_frame_and_not_more() {
     let rig = Rig::start().await;
     let token = rig.agent("pc-1").await;
@@ -180,4 +206,86 @@ async fn a_proxy_is_believed_about_where_a_request_comes_from_when_it_is_trusted
         assert_eq!(page["rows"][0]["from"], expected);
         rig.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_anybody_may_ask_is_bounded_for_each_address_and_nobody_elses_waits() {
+    let visits = 8;
+    for (method, path) in [
+        ("GET", "/invite/AAAA-AAAA"),
+        ("GET", "/login"),
+        ("POST", "/login"),
+        ("POST", "/login/code"),
+        ("POST", "/api/v1/login"),
+        ("POST", "/oauth/register"),
+        ("POST", "/oauth/token"),
+        ("POST", "/oauth/revoke"),
+    ] {
+        let rig = Rig::start_with(|config| {
+            config.limits.visits_of_address = visits;
+            config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+        })
+        .await;
+        let ask = |from: &'static str| {
+            let request = rig.http.request(method.parse().unwrap(), format!("{}{path}", rig.url));
+            within(request.header("x-forwarded-for", from).body("{}").send())
+        };
+        let mut answers = Vec::new();
+        // More than the seconds that this takes give back.
+        for _ in 0..visits * 5 {
+            answers.push(ask("198.51.100.7").await.unwrap());
+        }
+        let first = answers.first().unwrap().status().as_u16();
+        assert_ne!(first, 429, "{method} {path}");
+        let refused = answers.iter().find(|answer| answer.status().as_u16() == 429);
+        let refused = refused.unwrap_or_else(|| panic!("{method} {path} has no bound"));
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(ask("198.51.100.8").await.unwrap().status().as_u16(), first, "{method} {path}");
+        assert_eq!(rig.call("GET", "/agents", None).await.0, 200, "operators are not visitors");
+        rig.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_clients_are_counted_and_the_proxy_is_not() {
+    const MOST: usize = 5;
+    let rig = Rig::start_with(|config| {
+        config.limits.sockets_of_address = MOST;
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    // A request that never ends: its body does not come.
+    let slow = |client: &'static str| {
+        let rig = &rig;
+        async move {
+            let mut socket = socket(rig).await;
+            let head = format!(
+                "POST /oauth/register HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {client}\r\ncontent-length: 1000\r\n\r\n{{"
+            );
+            socket.write_all(head.as_bytes()).await.unwrap();
+            socket
+        }
+    };
+    let mut held = Vec::new();
+    for client in ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"] {
+        for _ in 0..MOST {
+            held.push(slow(client).await);
+        }
+    }
+    // Many more than one client has, all of them the proxy's.
+    until_unproven(&rig, held.len()).await;
+    let page = |client: &'static str| {
+        let request = rig.http.get(format!("{}/login", rig.url));
+        within(request.header("x-forwarded-for", client).send())
+    };
+    assert_eq!(page("198.51.100.1").await.unwrap().status().as_u16(), 429);
+    assert_eq!(page("198.51.100.9").await.unwrap().status().as_u16(), 200);
+    // Who proves who it is does not count, and who leaves makes room.
+    let url = format!("{}/api/v1/me", rig.url);
+    let own = rig.http.get(url).bearer_auth(&rig.token).header("x-forwarded-for", "198.51.100.9");
+    assert_eq!(within(own.send()).await.unwrap().status().as_u16(), 200);
+    drop(held);
+    until_unproven(&rig, 0).await;
+    assert_eq!(page("198.51.100.1").await.unwrap().status().as_u16(), 200);
+    rig.stop().await;
 }

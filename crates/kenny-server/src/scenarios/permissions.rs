@@ -209,6 +209,20 @@ async fn a_viewers_token_changes_nothing_and_says_what_it_takes() {
     assert_eq!(mcp(&rig, Some(&viewer), "tools/call", look.clone()).await.0, 200);
     assert_eq!(mcp(&rig, Some(&operator), "tools/call", change.clone()).await.0, 200);
 
+    // What only reads needs no wider scope, and the role of an operator all the same: it reads what is private.
+    let read = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "fs_list", "arguments": {"agent_id": "pc-1", "path": "/"}}
+    });
+    for (token, refused) in [(&viewer, true), (&operator, false)] {
+        let request = rig.http.post(format!("{}/mcp", rig.url)).bearer_auth(token).json(&read);
+        let request = request
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-06-18");
+        let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
+        assert_eq!(text.contains("this needs the role operator"), refused, "{text}");
+    }
+
     // An account that may only look has nothing more to give: no challenge, and the tool refuses.
     let mut vera = Browser::signed_in(&rig, "vera").await;
     let (access, _) = program.tokens(&mut vera, "viewer").await;

@@ -54,6 +54,7 @@ impl Rig {
         config.listen = "127.0.0.1:0".parse().unwrap();
         // Every stranger of a test has the same address.
         config.limits.free_failures = 1000;
+        config.limits.visits_of_address = 10_000;
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
         assert_eq!(server.operator_token.is_some(), token.is_none(), "printed once");

@@ -39,6 +39,7 @@ fn needed(operation: &str) -> Option<Role> {
         | "request_rollback"
         | "call_tool"
         | "add_release"
+        | "remove_release"
         | "invite_agent"
         | "withdraw_invitation" => Role::Operator,
         "read_audit"

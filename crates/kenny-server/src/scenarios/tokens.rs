@@ -85,7 +85,7 @@ async fn a_token_ends_when_it_was_said_to() {
     };
     rig.app
         .accounts
-        .change(move |connection| {
+        .change(&super::browser::Testing, move |connection| {
             account_rows::insert_token(connection, owner, TokenHash::of(old), &row).map(Ok::<_, ()>)
         })
         .await

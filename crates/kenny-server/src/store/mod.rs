@@ -10,12 +10,15 @@ pub mod oauth_rows;
 #[cfg_attr(unix, path = "private_folder_unix.rs")]
 #[cfg_attr(windows, path = "private_folder_windows.rs")]
 mod private_folder;
+mod restricted;
 pub mod rows;
 mod schema;
 pub mod session_rows;
 pub mod trust_rows;
 pub mod update_rows;
 mod writer;
+
+pub use restricted::{Restricted, Right};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -167,7 +167,8 @@ pub fn telemetry(connection: &Connection, id: &AgentId) -> rusqlite::Result<Opti
 pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
     connection
         .prepare(
-            "SELECT version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256 FROM releases",
+            "SELECT version, os, arch, sha256, size_bytes, added_at, signer_name, signer_certificate_sha256,
+             withdrawn_at FROM releases",
         )?
         .query_map([], |row| {
             let signer_name: Option<String> = row.get(6)?;
@@ -182,6 +183,7 @@ pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
                 size_bytes: row.get::<_, i64>(4)?.unsigned_abs(),
                 added_at: parsed(row, 5)?,
                 signer: signer.transpose()?,
+                withdrawn_at: parsed_option(row, 8)?,
             })
         })?
         .collect()
@@ -204,6 +206,24 @@ pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::R
         ],
     )?;
     Ok(())
+}
+
+/// Says since when an artifact is withdrawn; nothing when it is not, or not any more.
+pub fn set_withdrawn(
+    connection: &Connection,
+    sha256: Sha256Digest,
+    at: Option<Timestamp>,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE releases SET withdrawn_at = ?2 WHERE sha256 = ?1",
+        params![sha256.to_string(), at.map(|at| at.to_string())],
+    )?;
+    Ok(())
+}
+
+/// Removes a version's artifacts.
+pub fn delete_releases(connection: &Connection, version: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM releases WHERE version = ?1", [version]).map(drop)
 }
 
 /// Keeps an event.

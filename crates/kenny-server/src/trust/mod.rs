@@ -58,6 +58,17 @@ struct Repository {
     files: HashMap<String, Bytes>,
 }
 
+/// What a publication makes of the releases.
+#[derive(Debug, Clone, Default)]
+pub struct Releases {
+    /// Those that are new.
+    pub added: Vec<Release>,
+    /// Those that were signed, and are not any more.
+    pub withdrawn: Vec<Sha256Digest>,
+    /// Those that were withdrawn, and are signed again.
+    pub back: Vec<Sha256Digest>,
+}
+
 /// The kept metadata cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the signed metadata in the database cannot be used: {0}")]
@@ -123,6 +134,11 @@ impl Trust {
         targets
     }
 
+    /// True when the signed metadata names an executable of this digest.
+    pub fn names(&self, sha256: Sha256Digest) -> bool {
+        self.targets().iter().any(|target| target.sha256 == sha256)
+    }
+
     /// The newest root, as an invitation carries it.
     pub fn root(&self) -> Option<serde_json::Value> {
         let repository = self.held().repository?;
@@ -152,13 +168,13 @@ impl Trust {
         Ok(next)
     }
 
-    /// Keeps and serves what [`Self::check`] gave, with the releases that it makes; the database has all of it or nothing.
+    /// Keeps and serves what [`Self::check`] gave, with what it makes of the releases; the database has all of it or nothing.
     /// `check` is called once more: another publication may have been faster.
     pub async fn publish(
         &self,
         store: &Store,
         published: &Publication,
-        releases: Vec<Release>,
+        releases: Releases,
         record: Entry,
         now: Timestamp,
     ) -> Result<(u64, u64), PublishError> {
@@ -180,8 +196,14 @@ impl Trust {
         store
             .run(move |connection| {
                 append(connection, &record.with(facts))?;
-                for release in &releases {
+                for release in &releases.added {
                     rows::insert_release(connection, release)?;
+                }
+                for sha256 in &releases.withdrawn {
+                    rows::set_withdrawn(connection, *sha256, Some(now))?;
+                }
+                for sha256 in &releases.back {
+                    rows::set_withdrawn(connection, *sha256, None)?;
                 }
                 if promoted {
                     trust_rows::promote_next_key(connection)?;

@@ -11,12 +11,18 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::events::kind;
+use crate::store::Right;
 
 /// Between two looks. What is renewed has hours left.
 const ROUND: Duration = Duration::from_mins(5);
 
 /// Days before the end at which it is told again.
 const TOLD_AT_DAYS: [i64; 3] = [30, 7, 1];
+
+/// By this, the server renews what it signs itself.
+struct Renewing;
+
+impl Right for Renewing {}
 
 /// Looks again and again, for ever; the first time at once.
 pub async fn run(app: &Arc<App>) {
@@ -26,7 +32,7 @@ pub async fn run(app: &Arc<App>) {
     loop {
         ticks.tick().await;
         let now = Timestamp::now();
-        match app.trust.renew(&app.store, now).await {
+        match app.trust.renew(app.store.by(&Renewing), now).await {
             Ok(true) => {
                 tracing::info!("snapshot and timestamp of the signed metadata were renewed");
             }

@@ -10,7 +10,9 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use kenny_proto::api::TelemetryView;
 use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
+use kenny_proto::trust::{HASH_ONLY, MODE_FIELD, TRUST_SECTION};
 use kenny_proto::{AgentFrame, CloseCode, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed, ServerFrame};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite;
 
@@ -128,6 +130,12 @@ fn handle(
             {
                 let paused = section.fields.get(PAUSED_FIELD).cloned().unwrap_or_default();
                 facts.paused = serde_json::from_value(paused).unwrap_or_default();
+            }
+            if let (Some(section), Some(facts)) =
+                (telemetry.snapshot.get(TRUST_SECTION), &mut state.facts)
+            {
+                let mode = section.fields.get(MODE_FIELD).and_then(Value::as_str);
+                facts.pins_root = mode.map(|mode| mode != HASH_ONLY);
             }
             state.telemetry = Some(Box::new(TelemetryView {
                 collected_at: telemetry.collected_at,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kenny_proto::frames::{Meta, Register, Welcome};
 use kenny_proto::{
     AgentFrame, AgentId, CloseCode, MAX_PUSH_BYTES, Nonce, PROTOCOL, Parsed, PublicKey,
-    REGISTER_TIMEOUT_S, ServerFrame, Signature,
+    ServerFrame, Signature,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -41,8 +41,8 @@ pub struct Accepted {
 /// Why a connection was turned away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Rejection {
-    #[error("no {0} frame came within {REGISTER_TIMEOUT_S} s")]
-    Silent(&'static str),
+    #[error("no {what} frame came within {} s", .within.as_secs_f32())]
+    Silent { what: &'static str, within: Duration },
     #[error("the first frame must be a register: {0}")]
     NotRegistered(String),
     #[error("after a challenge the next frame must be an auth: {0}")]
@@ -70,7 +70,7 @@ enum Rejection {
 impl Rejection {
     const fn code(&self) -> CloseCode {
         match self {
-            Self::Silent(_) | Self::NotRegistered(_) | Self::NotAnswered(_) | Self::Gone => {
+            Self::Silent { .. } | Self::NotRegistered(_) | Self::NotAnswered(_) | Self::Gone => {
                 CloseCode::NotRegistered
             }
             Self::TooBig => CloseCode::TooBig,
@@ -86,7 +86,7 @@ impl Rejection {
 
     const fn word(&self) -> &'static str {
         match self {
-            Self::Silent(_) => "silent",
+            Self::Silent { .. } => "silent",
             Self::NotRegistered(_) => "not_registered",
             Self::NotAnswered(_) => "not_answered",
             Self::TooBig => "too_big",
@@ -109,11 +109,11 @@ impl Rejection {
 
 /// Takes an agent in, or closes the connection with the reason.
 pub async fn accept(app: &Arc<App>, mut socket: WebSocket, arrival: Arrival) -> Option<Accepted> {
-    let Arrival { base_url, from, slot, waiting } = arrival;
+    let Arrival { base_url, from, slot, through, waiting } = arrival;
     let mut agent = None;
     let rejection = match introduce(app, &mut socket, base_url, &mut agent).await {
         Ok((entry, session, queue)) => {
-            drop(waiting);
+            drop((waiting, through));
             if let Some(slot) = slot {
                 slot.prove();
             }
@@ -150,7 +150,7 @@ async fn introduce(
     base_url: String,
     agent: &mut Option<AgentId>,
 ) -> Result<Admitted, Rejection> {
-    let register = in_time("register", registered(socket)).await?;
+    let register = in_time(app, "register", registered(socket)).await?;
     let Register { agent_id, token, nonce, meta } = *register;
     *agent = Some(agent_id.clone());
     let entry = app.fleet.get(&agent_id).ok_or(Rejection::UnknownAgent)?;
@@ -184,16 +184,18 @@ async fn challenge(
     let pending = Pending::new(&app.identity, key, agent_id, protocol, client_nonce, server_nonce);
     let frame = ServerFrame::Challenge(pending.frame.clone()).to_json();
     socket.send(Message::Text(frame.into())).await.map_err(|_| Rejection::Gone)?;
-    let signature = in_time("auth", answered(socket)).await?;
+    let signature = in_time(app, "auth", answered(socket)).await?;
     if pending.is_answered_by(&signature) { Ok(()) } else { Err(Rejection::WrongSignature) }
 }
 
 async fn in_time<T>(
+    app: &App,
     what: &'static str,
     frame: impl Future<Output = Result<T, Rejection>>,
 ) -> Result<T, Rejection> {
-    let time = Duration::from_secs(u64::from(REGISTER_TIMEOUT_S));
-    tokio::time::timeout(time, frame).await.unwrap_or(Err(Rejection::Silent(what)))
+    let within = app.bounds.register_time();
+    let silent = Err(Rejection::Silent { what, within });
+    tokio::time::timeout(within, frame).await.unwrap_or(silent)
 }
 
 async fn registered(socket: &mut WebSocket) -> Result<Box<Register>, Rejection> {
@@ -273,7 +275,9 @@ fn admit(
         if state.identity != proven {
             return Err(Rejection::IdentityChanged);
         }
-        state.facts = Some(Box::new(AgentFacts::from(meta)));
+        // Its telemetry comes later, and says so again.
+        let pins_root = state.facts.as_ref().and_then(|facts| facts.pins_root);
+        state.facts = Some(Box::new(AgentFacts { pins_root, ..AgentFacts::from(meta) }));
         let older = state.session.replace(Arc::clone(&session));
         if older.is_none() {
             app.metrics.agents_online.inc();

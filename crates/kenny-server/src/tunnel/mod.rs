@@ -21,7 +21,7 @@ use kenny_proto::CloseCode;
 
 use crate::api::problem::problem;
 use crate::app::App;
-use crate::limits::{self, Slot, Waiting};
+use crate::limits::{self, Slot, Through, Waiting};
 
 pub use probe::{ProbeNonces, probe};
 pub use session::{CallError, Outcome, Session};
@@ -44,6 +44,8 @@ pub struct Arrival {
     from: Option<IpAddr>,
     /// Its socket.
     slot: Option<Arc<Slot>>,
+    /// What it counts as where that is a proxy's, until it has registered.
+    through: Option<Through>,
     /// Counts until it has registered.
     waiting: Waiting,
 }
@@ -79,7 +81,8 @@ pub async fn upgrade(
     if let Some(slot) = &slot {
         slot.watch();
     }
-    let arrival = Arrival { base_url: app.base_url(&headers), from, slot, waiting };
+    let through = extensions.get::<Through>().cloned();
+    let arrival = Arrival { base_url: app.base_url(&headers), from, slot, through, waiting };
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)

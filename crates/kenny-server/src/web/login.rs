@@ -177,19 +177,17 @@ fn password_page(
     wrong: Option<&str>,
     status: StatusCode,
 ) -> Response {
-    let form = html! {
-        @if let Some(words) = wrong { (problem(words)) }
-        form method="post" action=(PASSWORD_PATH) {
-            (csrf_field(&visitor.csrf()))
-            input type="hidden" name="next" value=(next);
-            label for="name" { "Name" }
-            input #name type="text" name="name" value=(name) autocomplete="username" autocapitalize="none"
-                spellcheck="false" maxlength="64" required autofocus[name.is_empty()];
-            label for="password" { "Password" }
-            input #password type="password" name="password" autocomplete="current-password" maxlength="1024" required
-                autofocus[!name.is_empty()];
-            p.actions { button.primary type="submit" { "Sign in" } }
-        }
+    let fields = html! {
+        label for="name" { "Name" }
+        input #name type="text" name="name" value=(name) autocomplete="username" autocapitalize="none"
+            spellcheck="false" maxlength="64" required autofocus[name.is_empty()];
+        label for="password" { "Password" }
+        input #password type="password" name="password" autocomplete="current-password" maxlength="1024" required
+            autofocus[!name.is_empty()];
+        p.actions { button.primary type="submit" { "Sign in" } }
+    };
+    let page = html! {
+        (form(visitor, PASSWORD_PATH, next, wrong, &fields))
         details {
             summary { "No password yet, or forgotten?" }
             p {
@@ -199,7 +197,7 @@ fn password_page(
             }
         }
     };
-    show_form(app, visitor, "Sign in", &form, status)
+    respond(app, visitor, "Sign in", &page, status)
 }
 
 fn code_page(
@@ -209,32 +207,46 @@ fn code_page(
     wrong: Option<&str>,
     status: StatusCode,
 ) -> Response {
-    let form = html! {
-        @if let Some(words) = wrong { (problem(words)) }
-        form method="post" action=(CODE_PATH) {
-            (csrf_field(&visitor.csrf()))
-            input type="hidden" name="next" value=(next);
-            label for="code" { "Code" }
-            input #code type="text" name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false"
-                maxlength="64" aria-describedby="code-hint" required autofocus;
-            p.hint #code-hint { "The six digits that your authenticator app shows now, or one of your recovery codes." }
-            p.actions {
-                button.primary type="submit" { "Go on" }
-                a.button href=(next.through_login()) { "Start over" }
-            }
+    let fields = html! {
+        label for="code" { "Code" }
+        input #code type="text" name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false"
+            maxlength="64" aria-describedby="code-hint" required autofocus;
+        p.hint #code-hint { "The six digits that your authenticator app shows now, or one of your recovery codes." }
+        p.actions {
+            button.primary type="submit" { "Go on" }
+            a.button href=(next.through_login()) { "Start over" }
         }
     };
-    show_form(app, visitor, "One more step", &form, status)
+    let page = form(visitor, CODE_PATH, next, wrong, &fields);
+    respond(app, visitor, "One more step", &page, status)
 }
 
-fn show_form(
+/// What a visitor fills in, with what was wrong with the last try.
+fn form(
+    visitor: &Visitor,
+    action: &str,
+    next: &LocalPath,
+    wrong: Option<&str>,
+    fields: &Markup,
+) -> Markup {
+    html! {
+        @if let Some(words) = wrong { (problem(words)) }
+        form method="post" action=(action) {
+            (csrf_field(&visitor.csrf()))
+            input type="hidden" name="next" value=(next);
+            (fields)
+        }
+    }
+}
+
+fn respond(
     app: &App,
     visitor: &Visitor,
     title: &str,
-    form: &Markup,
+    body: &Markup,
     status: StatusCode,
 ) -> Response {
-    let mut response = Page::new(title).with_status(status).show(&card(title, form));
+    let mut response = Page::new(title).with_status(status).show(&card(title, body));
     if let Some(cookie) = visitor.cookie(app) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -13,19 +13,21 @@ use uuid::Uuid;
 use super::csrf::CsrfToken;
 use super::error::WebError;
 use super::next::{HOME, LocalPath};
-use crate::accounts::Account;
+use crate::accounts::{Account, AccountId};
 use crate::app::App;
 use crate::audit::{Entry, append};
 use crate::auth::{self, TokenHash};
 use crate::limits;
-use crate::ops::{Face, Operator};
+use crate::ops::{Face, Operator, Proof};
 use crate::store::session_rows::{self, SessionRow};
-use crate::store::{Store, StoreError};
+use crate::store::{Right, Store, StoreError};
 
 /// A browser that nobody used for so long is signed out.
 const IDLE: SignedDuration = SignedDuration::from_hours(12);
 /// After this time the password is asked for again in any case.
 const LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long a session goes on of which nothing is known.
+const UNKNOWN_FOR: SignedDuration = SignedDuration::from_secs(10);
 /// A use is noted at most this often.
 const USE_NOTED: SignedDuration = SignedDuration::from_mins(1);
 /// The most of a browser's own name that is kept.
@@ -79,6 +81,11 @@ impl Cookie {
     }
 }
 
+/// By this, sessions begin and are looked up: nobody is known before.
+struct Signing;
+
+impl Right for Signing {}
+
 /// Somebody who is signed in.
 pub struct SignedIn {
     /// Who.
@@ -117,7 +124,7 @@ impl SignedIn {
         from: Option<IpAddr>,
     ) -> Result<Option<Self>, StoreError> {
         let Some(secret) = Cookie::Session.read(headers, app.is_secure()) else { return Ok(None) };
-        let Some(session) = find(&app.store, secret, Timestamp::now()).await? else {
+        let Some(session) = find(app.store.by(&Signing), secret, Timestamp::now()).await? else {
             return Ok(None);
         };
         let account = app
@@ -125,7 +132,12 @@ impl SignedIn {
             .get(session.account_id)
             .filter(|account| account.stands_since(session.generation));
         Ok(account.map(|account| Self {
-            operator: Operator::of_account(&account, Face::Web, from),
+            operator: Operator::of_account(
+                &account,
+                Proof::Session(session.id.clone()),
+                Face::Web,
+                from,
+            ),
             account,
             session_id: session.id,
             csrf: CsrfToken::of(secret),
@@ -160,8 +172,27 @@ async fn find(
 
 /// Whether nobody may use the session any more.
 pub fn has_ended(session: &SessionRow, now: Timestamp) -> bool {
-    now.duration_since(session.created_at) >= LIFE
-        || now.duration_since(session.last_used_at) >= IDLE
+    now >= ends_at(session)
+}
+
+/// When the session ends by itself.
+fn ends_at(session: &SessionRow) -> Timestamp {
+    let ends = [session.created_at + LIFE, session.last_used_at + IDLE];
+    ends.into_iter().min().expect("there are two")
+}
+
+/// When a session of this account ends by itself; none when it is over. A database that does not answer ends nothing:
+/// it is asked again.
+pub async fn end_of(app: &App, account: AccountId, id: &str) -> Option<Timestamp> {
+    let read =
+        move |connection: &rusqlite::Connection| session_rows::sessions_of(connection, account);
+    match app.store.by(&Signing).run(read).await {
+        Ok(sessions) => sessions.iter().find(|session| session.id == id).map(ends_at),
+        Err(error) => {
+            tracing::warn!(%error, "whether a session goes on is not known");
+            Some(Timestamp::now() + UNKNOWN_FOR)
+        }
+    }
 }
 
 /// Signs in: a new session with a new secret, in place of the one that the browser may have had. Returns the secret.
@@ -186,6 +217,7 @@ pub async fn begin(
         address: from.map(|address| address.to_string()),
     };
     app.store
+        .by(&Signing)
         .run(move |connection| {
             if let Some(old) = old
                 && let Some(old) = session_rows::session_by_secret(connection, old)?
@@ -201,6 +233,8 @@ pub async fn begin(
             append(connection, &record).map(drop)
         })
         .await?;
+    // The browser's session before this one is over.
+    app.proofs_ended.send_replace(());
     Ok(secret)
 }
 
@@ -248,7 +282,7 @@ mod tests {
         let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
         SessionRow {
             id: String::new(),
-            account_id: crate::accounts::AccountId(1),
+            account_id: AccountId(1),
             generation: 0,
             created_at: at(created_h),
             last_used_at: at(used_h),

@@ -55,8 +55,8 @@ pub async fn init(args: InitArgs, connection: Connection) -> Result<(), CliError
         let status = Client::new(Target::resolve(connection)?)?.trust().await?;
         online_key(&status.next_online_key.unwrap_or(status.online_key).public)?
     };
-    let mut roots = read_all(&args.add_root)?;
-    let mut targets = read_all(&args.add_targets)?;
+    let mut roots = read_all(&args.added.add_root)?;
+    let mut targets = read_all(&args.added.add_targets)?;
     check_threshold("root", args.root_threshold, roots.len() + args.root_keys as usize)?;
     check_threshold("targets", args.targets_threshold, targets.len() + args.targets_keys as usize)?;
     let mut ring = keyring(&args.keys, &folder.keys())?;
@@ -113,8 +113,8 @@ pub async fn rotate(args: RotateArgs, connection: Connection) -> Result<(), CliE
     for wanted in &args.remove {
         remove(wanted, &mut roots, &mut signers)?;
     }
-    roots.extend(read_all(&args.add_root)?);
-    signers.extend(read_all(&args.add_targets)?);
+    roots.extend(read_all(&args.added.add_root)?);
+    signers.extend(read_all(&args.added.add_targets)?);
     let threshold = |role, wanted: Option<NonZeroU64>| {
         wanted.or(old.roles.get(&role).map(|keys| keys.threshold)).unwrap_or(NonZeroU64::MIN)
     };

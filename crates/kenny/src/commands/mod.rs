@@ -72,6 +72,9 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Release(ReleaseCommand::Add { files }) => {
             releases::add(&client, output, &files).await
         }
+        Command::Release(ReleaseCommand::Remove { version, yes }) => {
+            releases::remove(&client, &version, yes).await
+        }
         Command::Release(ReleaseCommand::List) => releases::list(&client, output).await,
         Command::Release(ReleaseCommand::Publish(args)) => {
             sign::publish(&client, output, &args.repository).await
@@ -100,8 +103,8 @@ async fn keys(
     connection: Connection,
 ) -> Result<(), CliError> {
     match command {
-        KeysCommand::New { file, passphrase_file } => {
-            keys::new(&file, sign::passphrases(passphrase_file.as_ref())?)
+        KeysCommand::New { file, passphrase } => {
+            keys::new(&file, sign::passphrases(passphrase.passphrase_file.as_ref())?)
         }
         KeysCommand::Init(args) => keys::init(args, connection).await,
         KeysCommand::Show { dir } => keys::show(output, &dir),

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use kenny_proto::MAX_ARTIFACT_BYTES;
 use kenny_proto::api::{Release, ReleaseAdded};
+use semver::Version;
 
+use crate::ask;
 use crate::client::{Client, open_for_upload};
 use crate::error::CliError;
-use crate::output::{self, Output, Table};
+use crate::output::{self, Cell, Output, Table, Tone};
 use crate::words;
 
 /// `kenny release add`: goes on after a file that fails, unless the server itself is the reason.
@@ -53,6 +55,17 @@ pub async fn list(client: &Client, output: Output) -> Result<(), CliError> {
         return Ok(());
     }
     output::text(&table(&list.releases, Timestamp::now()).render(output.palette))
+}
+
+/// `kenny release remove`.
+pub async fn remove(client: &Client, version: &Version, yes: bool) -> Result<(), CliError> {
+    let question = format!("This removes release {version} for every platform, with its files.");
+    if !ask::confirmed(yes, &question, &version.to_string())? {
+        return Err(CliError::Failed(format!("{version} was not removed")));
+    }
+    client.remove_release(version).await?;
+    output::note(&format!("{version} is no release any more."));
+    Ok(())
 }
 
 async fn upload(client: &Client, output: Output, path: &Path) -> Result<ReleaseAdded, CliError> {
@@ -104,7 +117,8 @@ fn describe(file: &Path, added: &ReleaseAdded) -> String {
 }
 
 fn table(releases: &[Release], now: Timestamp) -> Table {
-    let mut table = Table::new(&["VERSION", "OS", "ARCH", "SIZE", "ADDED", "SIGNER", "SHA256"]);
+    let mut table =
+        Table::new(&["VERSION", "OS", "ARCH", "SIZE", "ADDED", "STATE", "SIGNER", "SHA256"]);
     for release in releases {
         table.row([
             (&release.version).into(),
@@ -112,6 +126,10 @@ fn table(releases: &[Release], now: Timestamp) -> Table {
             release.arch.as_str().into(),
             words::size(release.size_bytes).into(),
             words::ago(release.added_at, now).into(),
+            match release.withdrawn_at {
+                Some(at) => Cell::new(Tone::Faint, format!("withdrawn {}", words::ago(at, now))),
+                None => "-".into(),
+            },
             release.signer.as_ref().map_or("-", |signer| &signer.common_name).into(),
             release.sha256.to_string().into(),
         ]);
@@ -136,6 +154,7 @@ mod tests {
             size_bytes: 5_300_000,
             added_at: Timestamp::UNIX_EPOCH,
             signer: None,
+            withdrawn_at: None,
         }
     }
 
@@ -146,13 +165,15 @@ mod tests {
             certificate_sha256: Sha256Digest([1; 32]),
         };
         let signed = Release { signer: Some(signer), ..release() };
-        let text = table(&[signed, release()], Timestamp::from_second(7200).unwrap());
+        let withdrawn =
+            Release { withdrawn_at: Some(Timestamp::from_second(3600).unwrap()), ..release() };
+        let text = table(&[signed, withdrawn], Timestamp::from_second(7200).unwrap());
         assert_eq!(
             text.render(Palette { coloured: false }),
             format!(
-                "VERSION  OS       ARCH    SIZE    ADDED    SIGNER    SHA256\n\
-                 1.4.0    windows  x86_64  5.3 MB  2 h ago  Anna Ltd  {0}\n\
-                 1.4.0    windows  x86_64  5.3 MB  2 h ago  -         {0}\n",
+                "VERSION  OS       ARCH    SIZE    ADDED    STATE              SIGNER    SHA256\n\
+                 1.4.0    windows  x86_64  5.3 MB  2 h ago  -                  Anna Ltd  {0}\n\
+                 1.4.0    windows  x86_64  5.3 MB  2 h ago  withdrawn 1 h ago  -         {0}\n",
                 "ab".repeat(32)
             )
         );

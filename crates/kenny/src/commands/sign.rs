@@ -34,7 +34,7 @@ pub fn passphrases(file: Option<&std::path::PathBuf>) -> Result<Passphrases, Cli
 
 /// The keys that were named, or those of `folder`.
 pub fn keyring(args: &KeyArgs, folder: &Path) -> Result<Keyring, CliError> {
-    Keyring::of(&args.keys, folder, passphrases(args.passphrase_file.as_ref())?)
+    Keyring::of(&args.keys, folder, passphrases(args.passphrase.passphrase_file.as_ref())?)
 }
 
 /// `kenny release sign`.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kenny_proto::AgentId;
-use kenny_proto::api::{Agent, NewUpdate, Update, UpdateKind, UpdateState};
+use kenny_proto::api::{Agent, NewUpdate, Update, UpdateKind, UpdateRequested, UpdateState};
 
 use super::agents::tone;
 use super::watch;
-use crate::cli::{RollbackArgs, UpdateArgs};
+use crate::cli::{RollbackArgs, UpdateArgs, WatchArgs};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Table};
@@ -16,7 +16,7 @@ use crate::words;
 
 /// `kenny update`.
 pub async fn run(client: &Client, output: Output, args: UpdateArgs) -> Result<(), CliError> {
-    let UpdateArgs { agent, to, allow_downgrade, watch, timeout, cancel: _ } = args;
+    let UpdateArgs { agent, to, allow_downgrade, stay, cancel: _ } = args;
     let Some(version) = to else {
         client.clear_desired(&agent).await?;
         output::note(&format!(
@@ -25,8 +25,11 @@ pub async fn run(client: &Client, output: Output, args: UpdateArgs) -> Result<()
         return Ok(());
     };
     let wanted = NewUpdate { version: version.to_string(), allow_downgrade };
-    let update = client.request_update(&agent, &wanted).await?;
-    follow(client, output, update, watch, timeout).await
+    let UpdateRequested { update, warning } = client.request_update(&agent, &wanted).await?;
+    if let Some(warning) = warning {
+        output::note(&format!("Note: {warning}."));
+    }
+    follow(client, output, update, &stay).await
 }
 
 /// `kenny rollback`.
@@ -35,20 +38,19 @@ pub async fn roll_back(
     output: Output,
     args: RollbackArgs,
 ) -> Result<(), CliError> {
-    let RollbackArgs { agent, watch, timeout } = args;
+    let RollbackArgs { agent, stay } = args;
     let update = client.request_rollback(&agent).await?;
-    follow(client, output, update, watch, timeout).await
+    follow(client, output, update, &stay).await
 }
 
 async fn follow(
     client: &Client,
     output: Output,
     update: Update,
-    watch: bool,
-    timeout: Option<u64>,
+    stay: &WatchArgs,
 ) -> Result<(), CliError> {
-    if watch {
-        let limit = timeout.map(Duration::from_secs);
+    if stay.watch {
+        let limit = stay.timeout.map(Duration::from_secs);
         return judge(client, &watch::watch(client, output, update, limit).await?).await;
     }
     if output.json {
