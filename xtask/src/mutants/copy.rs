@@ -46,9 +46,12 @@ impl Copy {
         &self.root
     }
 
-    /// Breaks a file. None where it does not hold `find` exactly once.
+    /// Breaks a file. None where it is not there, or does not hold `find` exactly once.
     pub fn broken(&self, file: &str, find: &str, replace: &str) -> Result<Option<Broken>> {
         let path = self.root.join(file);
+        if !path.is_file() {
+            return Ok(None);
+        }
         let whole = fs_err::read_to_string(&path)?;
         if whole.matches(find).count() != 1 {
             return Ok(None);

@@ -4,6 +4,7 @@
 //! It works on a copy of the sources under `target/mutants`, never on the checkout.
 
 mod accounts;
+mod agent;
 mod audit;
 mod copy;
 mod engine;
@@ -40,6 +41,7 @@ pub struct Mutant {
 const PARTS: &[(&str, &[Mutant])] = &[
     ("engine", engine::BREAKS),
     ("trust", trust::BREAKS),
+    ("agent", agent::BREAKS),
     ("identity", identity::BREAKS),
     ("accounts", accounts::BREAKS),
     ("oauth", oauth::BREAKS),
