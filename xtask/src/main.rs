@@ -54,6 +54,7 @@ cargo xtask COMMAND
   bench load [--release]
                         calls per second with 1000 agents, and memory per idle connection
   bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
+  windows               server, command line and rig compile for Windows
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";
 
@@ -77,6 +78,7 @@ fn run() -> Result<()> {
     match command.as_deref() {
         Some("setup") => setup::command(arguments),
         Some("agent") => agents::command(arguments),
+        Some("windows") => agents::check_command(arguments),
         Some("test") => test::command(arguments),
         Some("live") => rig::live(arguments),
         Some("fuzz") => fuzz::command(arguments),
