@@ -12,7 +12,8 @@ const WEB_FORMS: &str = "crates/kenny-server/src/web/forms.rs";
 const ACCOUNTS: &str = "crates/kenny-server/src/accounts/mod.rs";
 const OPS_SESSIONS: &str = "crates/kenny-server/src/ops/sessions.rs";
 const OPS: &str = "crates/kenny-server/src/ops/mod.rs";
-const API_EVENTS: &str = "crates/kenny-server/src/api/events.rs";
+const OPS_EVENTS: &str = "crates/kenny-server/src/ops/events.rs";
+const OPS_TOOLS: &str = "crates/kenny-server/src/ops/tools.rs";
 
 /// The breaks.
 pub const BREAKS: &[Mutant] = &[
@@ -28,7 +29,7 @@ pub const BREAKS: &[Mutant] = &[
         file: ACCOUNTS_THROTTLE,
         find: "if !wait.is_zero() {",
         replace: "if false {",
-        judged_by: server("test(/throttle::|sessions::|own_account::|accounts::/)"),
+        judged_by: server("test(/throttle::|sessions::failures/)"),
     },
     Mutant {
         name: "a disabled account logs in",
@@ -82,8 +83,8 @@ pub const BREAKS: &[Mutant] = &[
     Mutant {
         name: "a token may do all that its account may",
         file: OPS,
-        find: "Self::of_account(&account, face, from).limited_to(token.role)",
-        replace: "Self::of_account(&account, face, from)",
+        find: "Self::of_account(&account, Proof::Token(token.id), face, from).limited_to(token.role)",
+        replace: "Self::of_account(&account, Proof::Token(token.id), face, from)",
         judged_by: server("test(/tokens::|roles::/)"),
     },
     Mutant {
@@ -94,10 +95,38 @@ pub const BREAKS: &[Mutant] = &[
         judged_by: server("test(/tokens::/)"),
     },
     Mutant {
-        name: "a stream outlives the token that opened it",
-        file: API_EVENTS,
+        name: "a stream outlives what opened it",
+        file: OPS_EVENTS,
         find: "operator.until_over(&app).await",
-        replace: "{ drop(operator); std::future::pending::<()>().await; drop(app) }",
-        judged_by: server("test(/tokens::/)"),
+        replace: "{ drop(operator); drop(app); std::future::pending::<()>().await }",
+        judged_by: server("test(/tokens::|streams::/)"),
+    },
+    Mutant {
+        name: "a browser's stream outlives its session",
+        file: OPS,
+        find: "Proof::Session(id) => Some(session::end_of(app, account.id, id).await?),",
+        replace: "Proof::Session(_) => None,",
+        judged_by: server("test(/streams::/)"),
+    },
+    Mutant {
+        name: "a program's call outlives its permission",
+        file: OPS,
+        find: "Proof::Permission(id) => grants::stands(app, account.id, id).await.then_some(None)?,",
+        replace: "Proof::Permission(_) => None,",
+        judged_by: server("test(/streams::/)"),
+    },
+    Mutant {
+        name: "a call outlives the token that it came with",
+        file: OPS_TOOLS,
+        find: "() = operator.until_over(app) =>",
+        replace: "() = std::future::pending::<()>() =>",
+        judged_by: server("test(/streams::/)"),
+    },
+    Mutant {
+        name: "the end of a session is not told",
+        file: OPS_SESSIONS,
+        find: "app.proofs_ended.send_replace(());",
+        replace: "",
+        judged_by: server("test(/streams::/)"),
     },
 ];

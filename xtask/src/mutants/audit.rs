@@ -30,7 +30,7 @@ pub const BREAKS: &[Mutant] = &[
         file: OPS_PERMIT,
         find: "if made.is_ok() {",
         replace: "if false {",
-        judged_by: server("test(/audit::/)"),
+        judged_by: server("test(/audit::|own_account::/)"),
     },
     Mutant {
         name: "what the server refused is not recorded",

@@ -10,6 +10,8 @@ const LIMITS_DOOR: &str = "crates/kenny-server/src/limits/door.rs";
 const LIMITS_FAILURES: &str = "crates/kenny-server/src/limits/failures.rs";
 const LIMITS_TUNNELS: &str = "crates/kenny-server/src/limits/tunnels.rs";
 const SERVER: &str = "crates/kenny-server/src/server.rs";
+const LIMITS_VISITS: &str = "crates/kenny-server/src/limits/visits.rs";
+const LIMITS: &str = "crates/kenny-server/src/limits/mod.rs";
 
 /// The breaks.
 pub const BREAKS: &[Mutant] = &[
@@ -18,7 +20,7 @@ pub const BREAKS: &[Mutant] = &[
         file: HTTP,
         find: ".layer(DefaultBodyLimit::max(BODY_BYTES))",
         replace: ".layer(DefaultBodyLimit::max(1 << 40))",
-        judged_by: server("test(/limits::|api::/)"),
+        judged_by: server("test(/limits::a_body_is_bounded/)"),
     },
     Mutant {
         name: "an enrolment's body has no bound",
@@ -74,6 +76,20 @@ pub const BREAKS: &[Mutant] = &[
         file: SERVER,
         find: ".header_read_timeout(limits.head_time)",
         replace: ".header_read_timeout(limits.head_time * 1000)",
+        judged_by: server("test(/limits::/)"),
+    },
+    Mutant {
+        name: "what anybody may ask has no bound",
+        file: LIMITS_VISITS,
+        find: "bucket.left = left;",
+        replace: "let _ = left;",
+        judged_by: server("test(/visits::|limits::/)"),
+    },
+    Mutant {
+        name: "the clients of a proxy are not counted",
+        file: LIMITS,
+        find: "from.filter(|_| is_proxys)",
+        replace: "from.filter(|_| false)",
         judged_by: server("test(/limits::/)"),
     },
 ];

@@ -12,6 +12,7 @@ mod identity;
 mod judge;
 mod limits;
 mod oauth;
+mod releases;
 mod trust;
 
 use anyhow::{Result, bail, ensure};
@@ -47,6 +48,7 @@ const PARTS: &[(&str, &[Mutant])] = &[
     ("oauth", oauth::BREAKS),
     ("audit", audit::BREAKS),
     ("limits", limits::BREAKS),
+    ("releases", releases::BREAKS),
 ];
 
 /// `cargo xtask mutants [WORD...]`: all of them, those of a part, or those whose names contain a word.
