@@ -40,7 +40,7 @@ cargo xtask COMMAND
   enumerate             every interruption of every story of an update, in memory: prints what was tried
   interop               python-tuf, in an environment of its own, takes a target from the real server
   mutants [WORD...]     breaks the code on purpose, one break after the other; enumeration or tests must notice each
-                        (WORD: a part, as `engine` or `trust`, or a word of a break's name)
+                        (WORD: a part, as `engine` or `trust`, or part of a name)
   fuzz [--seconds N] [TARGET...]
                         the fuzz targets (frames, image, invitation, journal), 60 s each
   fuzz TARGET --input FILE
