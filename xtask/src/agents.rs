@@ -102,7 +102,7 @@ pub fn build(product: Product, target: Target, version: &str, profile: &str) -> 
     }
 
     let step = Step::begin(format!("building {} {version} ({profile})", product.package));
-    let mut command = recipe.cargo();
+    let mut command = recipe.cargo("build");
     command
         .args(["--package", product.package, "--profile", profile])
         .env(product.version_variable, version);
@@ -112,6 +112,31 @@ pub fn build(product: Product, target: Target, version: &str, profile: &str) -> 
     fs_err::write(&stamp_file, stamp)?;
     step.done();
     Ok(built)
+}
+
+/// What runs on Windows besides the agent, and is built there by whoever wants it: that it compiles is all that other
+/// systems can say.
+const ALSO_ON_WINDOWS: [&str; 3] = ["kenny-server", "kenny", "kenny-testkit"];
+
+/// `cargo xtask windows`.
+pub fn check_command(arguments: Arguments) -> Result<()> {
+    arguments.finish()?;
+    if WindowsToolchain::find().is_none() {
+        setup::ensure(Scope::WINDOWS)?;
+    }
+    check_for_windows()
+}
+
+/// Server, command line and rig compile for Windows.
+pub fn check_for_windows() -> Result<()> {
+    let recipe = Recipe::new(Target::Windows)?;
+    let mut command = recipe.cargo("check");
+    // The profile of the agents that are built anyway: build scripts and macros are there already.
+    command.args(["--profile", "agent-test", "--all-targets"]);
+    for package in ALSO_ON_WINDOWS {
+        command.args(["--package", package]);
+    }
+    process::run(&mut command)
 }
 
 /// How to compile for one target on this machine.
@@ -132,7 +157,8 @@ impl Recipe {
         Ok(Self { target, toolchain })
     }
 
-    fn cargo(&self) -> Command {
+    /// The start of a command line of cargo that does this for the target.
+    fn cargo(&self, what: &str) -> Command {
         let mut command = match self.toolchain {
             Some(WindowsToolchain::Debian) => {
                 let mut command = Command::new(DEBIAN_CARGO);
@@ -140,12 +166,12 @@ impl Recipe {
                 process::forget_cargo_run(&mut command);
                 // The standard library's source comes with the compiler, and to compile it along is not stable yet.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-                command.args(["build", "-Zbuild-std=std,panic_abort,panic_unwind"]);
+                command.args([what, "-Zbuild-std=std,panic_abort,panic_unwind"]);
                 command
             }
             Some(WindowsToolchain::Native | WindowsToolchain::Rustup) | None => {
                 let mut command = process::cargo();
-                command.arg("build");
+                command.arg(what);
                 command
             }
         };

@@ -32,13 +32,15 @@ cargo xtask COMMAND
   setup                 installs what this machine lacks (Debian), or says what is missing
   demo [--once]         server, a real Windows service under Wine, and an update of it; stays up until Ctrl-C
                         (--once: exits 0 as soon as the agent is online on the new version)
-  test [--quick|--all]  everything: format, lints, tests, enumeration, fuzzing, Windows builds, the live suite with one
-                        round of kills (--quick: no fuzzing, no Wine; --all: three rounds of kills)
+  test [--quick|--all]  everything: format, lints, tests, enumeration, browser, interop, fuzzing, Windows builds, the
+                        live suite with one round of kills (--quick: format, lints and tests only; --all: three
+                        rounds of kills)
   live [--native] [--updates N] [--rounds N] [--jobs N] [CASE...]
                         the live suite alone (--native: on this Windows machine itself); `kills` is the kill matrix
   enumerate             every interruption of every story of an update, in memory: prints what was tried
   interop               python-tuf, in an environment of its own, takes a target from the real server
-  mutants [WORD...]     breaks the engine on purpose, one break after the other; the enumeration must notice each
+  mutants [WORD...]     breaks the code on purpose, one break after the other; enumeration or tests must notice each
+                        (WORD: a part, as `engine` or `trust`, or part of a name)
   fuzz [--seconds N] [TARGET...]
                         the fuzz targets (frames, image, invitation, journal), 60 s each
   fuzz TARGET --input FILE
@@ -48,8 +50,11 @@ cargo xtask COMMAND
   bench downtime [--updates N] [--release]
                         how long an update keeps an agent offline, over 30 updates (--release: with release builds)
   bench hostile [--seconds N] [--agents N] [--attackers N]
-                        hostile clients beside 100 agents for 60 s; fails when one is dropped
+                        hostile clients beside 100 agents, 60 s without TLS and 60 s with; fails when one is dropped
+  bench load [--release]
+                        calls per second with 1000 agents, and memory per idle connection
   bench rollback        how long until the old version is back after one that crashes, hangs or cannot connect
+  windows               server, command line and rig compile for Windows
   agent --target windows|linux [--version V] [--profile agent-test|release] [--out FILE]
                         builds one agent";
 
@@ -73,6 +78,7 @@ fn run() -> Result<()> {
     match command.as_deref() {
         Some("setup") => setup::command(arguments),
         Some("agent") => agents::command(arguments),
+        Some("windows") => agents::check_command(arguments),
         Some("test") => test::command(arguments),
         Some("live") => rig::live(arguments),
         Some("fuzz") => fuzz::command(arguments),

@@ -50,6 +50,24 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs to the end, or until the time is over; then it is ended, and the answer is none. True where it succeeded.
+pub fn run_within(command: &mut Command, limit: Option<Duration>) -> Result<Option<bool>> {
+    let text = display(command);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{text}`"))?;
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.success()));
+        }
+        if limit.is_some_and(|limit| began.elapsed() >= limit) {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Runs to the end, shows the output as it comes and returns those lines that `keep` picks.
 pub fn run_and_keep(command: &mut Command, keep: fn(&str) -> bool) -> Result<(bool, Vec<String>)> {
     let text = display(command);

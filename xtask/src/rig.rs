@@ -85,11 +85,13 @@ pub fn live_suite(options: &LiveOptions) -> Result<Vec<String>> {
     Ok(summary)
 }
 
-/// `cargo xtask bench downtime|rollback|hostile`.
+/// `cargo xtask bench downtime|rollback|hostile|load`.
 pub fn bench(mut arguments: Arguments) -> Result<()> {
     let what = arguments.word();
-    if what.as_deref() == Some("hostile") {
-        return hostile(arguments);
+    match what.as_deref() {
+        Some("hostile") => return hostile(arguments),
+        Some("load") => return load(arguments),
+        Some(_) | None => {}
     }
     let updates = arguments.value("--updates")?;
     let release = arguments.flag("--release");
@@ -113,8 +115,9 @@ pub fn bench(mut arguments: Arguments) -> Result<()> {
             run(&mut rig)
         }
         Some(_) | None => bail!(
-            "`downtime`, `rollback` and `hostile` can be measured: cargo xtask bench downtime|rollback [--updates N] [--release], \
-             cargo xtask bench hostile [--seconds N] [--agents N] [--attackers N]"
+            "`downtime`, `rollback`, `hostile` and `load` can be measured: \
+             cargo xtask bench downtime|rollback [--updates N] [--release], \
+             cargo xtask bench hostile [--seconds N] [--agents N] [--attackers N], cargo xtask bench load [--release]"
         ),
     }
 }
@@ -128,7 +131,7 @@ fn hostile(mut arguments: Arguments) -> Result<()> {
         }
     }
     arguments.finish()?;
-    setup::ensure(Scope::HOST)?;
+    setup::ensure(Scope::SIGNING)?;
     build_host()?;
     let mut rig = Command::new(workspace::host_program("rig"));
     forget_cargo_run(&mut rig);
@@ -137,8 +140,25 @@ fn hostile(mut arguments: Arguments) -> Result<()> {
         .arg(workspace::target())
         .arg("--server")
         .arg(workspace::host_program("kenny-server"))
+        .arg("--agent")
+        .arg(workspace::host_program("kenny-agent"))
         .args(&wanted);
     run(&mut rig)
+}
+
+/// `cargo xtask bench load`: tests of the server that are left out elsewhere, because their numbers are the machine's.
+fn load(mut arguments: Arguments) -> Result<()> {
+    let release = arguments.flag("--release");
+    arguments.finish()?;
+    setup::ensure(Scope::HOST)?;
+    let mut tests = cargo();
+    // Of the whole workspace: one package alone would compile its dependencies with other features.
+    tests.args(["test", "--workspace", "--lib"]);
+    if release {
+        tests.arg("--release");
+    }
+    tests.args(["scenarios::load::", "--", "--ignored", "--nocapture", "--test-threads", "1"]);
+    run(&mut tests)
 }
 
 /// The candidate that fails in this way.

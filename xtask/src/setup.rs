@@ -16,6 +16,10 @@ use crate::workspace;
 pub struct Scope {
     /// Check format and lints.
     pub checks: bool,
+    /// Make certificates, and executables that are signed with them.
+    pub signing: bool,
+    /// Run programs in Python.
+    pub python: bool,
     /// Compile for Windows and run what comes out.
     pub windows: bool,
     /// Compile the fuzzer.
@@ -26,13 +30,31 @@ pub struct Scope {
 
 impl Scope {
     /// To compile for this machine alone.
-    pub const HOST: Self = Self { checks: false, windows: false, browser: false, fuzzing: false };
+    pub const HOST: Self = Self {
+        checks: false,
+        signing: false,
+        python: false,
+        windows: false,
+        browser: false,
+        fuzzing: false,
+    };
+    /// To make certificates.
+    pub const SIGNING: Self = Self { signing: true, ..Self::HOST };
+    /// To run python-tuf.
+    pub const PYTHON: Self = Self { python: true, ..Self::HOST };
     /// To compile for Windows and run what comes out.
-    pub const WINDOWS: Self = Self { checks: false, windows: true, fuzzing: false, browser: false };
+    pub const WINDOWS: Self = Self { windows: true, ..Self::HOST };
     /// To run the fuzz targets.
-    pub const FUZZING: Self = Self { checks: false, windows: false, fuzzing: true, browser: false };
+    pub const FUZZING: Self = Self { fuzzing: true, ..Self::HOST };
     /// Everything.
-    pub const ALL: Self = Self { checks: true, windows: true, fuzzing: true, browser: true };
+    pub const ALL: Self = Self {
+        checks: true,
+        signing: true,
+        python: true,
+        windows: true,
+        fuzzing: true,
+        browser: true,
+    };
 }
 
 /// What a machine needs something for.
@@ -41,6 +63,7 @@ enum Purpose {
     Host,
     Checks,
     Signing,
+    Python,
     Fuzzing,
     Windows,
     Browser,
@@ -130,11 +153,21 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
-        name: "Signing of executables",
+        name: "Certificates and signing",
         purpose: Purpose::Signing,
         packages: &["osslsigncode", "openssl"],
-        otherwise: "install osslsigncode and openssl; the tests sign executables with them",
+        otherwise: "install osslsigncode and openssl; the tests make certificates and sign executables with them",
         find: || programs(&["osslsigncode", "openssl"]),
+    },
+    Need {
+        name: "Python with venv",
+        purpose: Purpose::Python,
+        packages: &["python3", "python3-venv"],
+        otherwise: "install Python 3.10 or later with its modules venv and ensurepip",
+        find: || {
+            let look = "import venv, ensurepip, sys; print(sys.executable)";
+            output_of("python3", &["-c", look])
+        },
     },
     Need {
         name: "C compiler and cmake",
@@ -227,7 +260,9 @@ impl Need {
         match self.purpose {
             Purpose::Host => true,
             Purpose::Checks => scope.checks,
-            Purpose::Signing => scope.checks && cfg!(target_os = "linux"),
+            Purpose::Signing => scope.signing && cfg!(target_os = "linux"),
+            // Others' clients see the same server on every system.
+            Purpose::Python => scope.python && !workspace::ON_WINDOWS,
             // The targets are the same code on every system, and run where libFuzzer is at home.
             Purpose::Fuzzing => scope.fuzzing && !workspace::ON_WINDOWS,
             // A Windows machine is its own Wine.

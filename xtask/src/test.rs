@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::arguments::Arguments;
 use crate::process::{Step, cargo, run, run_and_keep, seconds, which};
 use crate::setup::{self, Scope};
-use crate::{enumeration, fuzz, mutants, rig, workspace};
+use crate::{enumeration, fuzz, interop, rig, workspace};
 
 /// How a stage ended well: the lines that its runner summed itself up with.
 type Outcome = Result<Vec<String>>;
@@ -28,7 +28,8 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     let all = arguments.flag("--all");
     arguments.finish()?;
 
-    let scope = Scope { windows: !quick, fuzzing: !quick, browser: !quick, ..Scope::ALL };
+    let scope =
+        Scope { python: !quick, windows: !quick, fuzzing: !quick, browser: !quick, ..Scope::ALL };
     // One round of kills hits every step once; three show what comes now and then.
     let live_options =
         if all { rig::LiveOptions::with_rounds(3) } else { rig::LiveOptions::default() };
@@ -47,10 +48,10 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     ];
     if !quick {
         stages.push(("enumeration", Box::new(enumeration::stage)));
-        stages.push(("mutants", Box::new(|| mutants::run(&[]).map(|summary| vec![summary]))));
     }
     if !quick && !workspace::ON_WINDOWS {
         stages.push(("browser", Box::new(browser)));
+        stages.push(("interop", Box::new(interop::stage)));
         stages.push(("fuzz", Box::new(fuzz::stage)));
     }
     if !quick {
@@ -78,7 +79,7 @@ pub fn command(mut arguments: Arguments) -> Result<()> {
     }
     print_summary(&done);
     let left_out = if quick {
-        " (--quick: the browser, fuzzing, Windows builds and the live suite were left out)"
+        " (--quick: the enumeration, the browser, interop, fuzzing, Windows builds and the live suite were left out)"
     } else {
         ""
     };

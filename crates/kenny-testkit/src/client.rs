@@ -9,7 +9,7 @@ use kenny_proto::api::{
     ToolCall, ToolOutcome, Update, UpdateList,
 };
 use kenny_proto::{Invitation, Sha256Digest, UpdateId};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -42,13 +42,22 @@ impl std::error::Error for Refused {}
 impl Client {
     /// A client of the server at `base` (`http://HOST:PORT`).
     pub fn new(base: &str, token: &str) -> Result<Self> {
+        Self::trusting(base, token, &[])
+    }
+
+    /// The same of a server with one of these certificates (PEM).
+    pub fn trusting(base: &str, token: &str, certificates: &[u8]) -> Result<Self> {
         // Another part of the process may have installed it already; it is the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()?;
+        let mut http = reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT);
+        if !certificates.is_empty() {
+            http = http.tls_certs_only(Certificate::from_pem_bundle(certificates)?);
+        }
+        let http = http.build()?;
         Ok(Self { http, base: base.to_owned(), token: token.to_owned() })
     }
 
-    /// Where the server is, `http://HOST:PORT`.
+    /// Where the server is, `http://HOST:PORT` or `https://HOST:PORT`.
     pub fn base(&self) -> &str {
         &self.base
     }

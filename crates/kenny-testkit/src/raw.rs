@@ -13,13 +13,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
+use crate::tls::AnySocket;
+
 /// For anything that the other side does at once, on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// One end of a tunnel.
 #[derive(Debug)]
 pub struct Peer {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<AnySocket>,
 }
 
 /// What came.
@@ -37,6 +39,11 @@ impl Peer {
         let address = tunnel.trim_start_matches("ws://");
         let address = address.split('/').next().unwrap_or(address);
         let stream = TcpStream::connect(address).await.context("the server does not listen")?;
+        Self::over(Box::new(stream), tunnel).await
+    }
+
+    /// Opens a server's tunnel over a connection to it.
+    pub async fn over(stream: AnySocket, tunnel: &str) -> Result<Self> {
         let (socket, _) = client_async(tunnel, stream).await.context("no WebSocket came of it")?;
         Ok(Self { socket })
     }
@@ -44,16 +51,22 @@ impl Peer {
     /// Dials and registers as an agent of 0.2.
     pub async fn register(tunnel: &str, id: &str, token: &str, version: &str) -> Result<Self> {
         let mut peer = Self::dial(tunnel).await?;
-        let meta = json!({ "hostname": "raw", "os": "linux", "version": version });
-        peer.send(&json!({ "type": "register", "agent_id": id, "token": token, "meta": meta }))
-            .await?;
+        peer.introduce(id, token, version).await?;
         Ok(peer)
+    }
+
+    /// Registers as an agent of 0.2.
+    pub async fn introduce(&mut self, id: &str, token: &str, version: &str) -> Result<()> {
+        let meta = json!({ "hostname": "raw", "os": "linux", "version": version });
+        self.send(&json!({ "type": "register", "agent_id": id, "token": token, "meta": meta }))
+            .await
     }
 
     /// Waits for an agent that dials in, as a server of 0.2 does.
     pub async fn accept(listener: &TcpListener) -> Result<Self> {
         let accepted = timeout(LIMIT, listener.accept()).await.context("nobody dials in")?;
-        let socket = accept_async(accepted?.0).await.context("no WebSocket came of it")?;
+        let stream: AnySocket = Box::new(accepted?.0);
+        let socket = accept_async(stream).await.context("no WebSocket came of it")?;
         Ok(Self { socket })
     }
 

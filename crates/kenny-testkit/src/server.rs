@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::client::Client;
 use crate::poll::eventually;
 use crate::process;
+use crate::tls::Certificate;
 
 /// A first start makes a database; a loaded machine takes its time.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ const TOKEN_LENGTH: usize = TOKEN_PREFIX.len() + 43;
 pub struct Server {
     program: PathBuf,
     folder: PathBuf,
+    certificate: Option<Certificate>,
     child: Child,
     client: Client,
 }
@@ -32,22 +34,44 @@ pub struct Server {
 impl Server {
     /// Starts `program` with its data and its output in `folder`.
     pub async fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::begin(program, folder, None).await
+    }
+
+    /// The same with TLS.
+    pub async fn start_with_tls(
+        program: &Path,
+        folder: &Path,
+        certificate: Certificate,
+    ) -> Result<Self> {
+        Self::begin(program, folder, Some(certificate)).await
+    }
+
+    async fn begin(
+        program: &Path,
+        folder: &Path,
+        certificate: Option<Certificate>,
+    ) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
-        let child = spawn(program, folder, "127.0.0.1:0")?;
+        let child = spawn(program, folder, "127.0.0.1:0", certificate.as_ref())?;
         let mut server = Self {
             program: program.to_owned(),
             folder: folder.to_owned(),
+            certificate,
             child,
             client: Client::new("http://127.0.0.1:0", "")?,
         };
-        let (base, token) = eventually("the server's address and token", START_LIMIT, async || {
-            server.still_runs()?;
-            let said = server.said();
-            Ok(find_base(&said).zip(find_token(&said)))
-        })
-        .await
-        .with_context(|| server.tail())?;
-        server.client = Client::new(&base, &token)?;
+        let (address, token) =
+            eventually("the server's address and token", START_LIMIT, async || {
+                server.still_runs()?;
+                let said = server.said();
+                Ok(find_address(&said).zip(find_token(&said)))
+            })
+            .await
+            .with_context(|| server.tail())?;
+        server.client = match &server.certificate {
+            None => Client::new(&format!("http://{address}"), &token)?,
+            Some(tls) => Client::trusting(&format!("https://{address}"), &token, &tls.pem()?)?,
+        };
         server.wait_until_ready().await?;
         Ok(server)
     }
@@ -55,6 +79,17 @@ impl Server {
     /// A client with the operator's token.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Its certificate, where it has one.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        let (_, address) = self.client.base().split_once("://").context("a base has a scheme")?;
+        Ok(address.parse()?)
     }
 
     /// The folder of its data.
@@ -85,8 +120,8 @@ impl Server {
     /// Starts it again, after [`Self::stop`] or [`Self::kill`], with the same data on the same port.
     pub async fn start_again(&mut self) -> Result<()> {
         ensure!(self.child.try_wait()?.is_some(), "the server still runs");
-        let address = self.client.base().trim_start_matches("http://").to_owned();
-        self.child = spawn(&self.program, &self.folder, &address)?;
+        let address = self.address()?.to_string();
+        self.child = spawn(&self.program, &self.folder, &address, self.certificate.as_ref())?;
         self.wait_until_ready().await
     }
 
@@ -132,7 +167,12 @@ impl Drop for Server {
     }
 }
 
-fn spawn(program: &Path, folder: &Path, listen: &str) -> Result<Child> {
+fn spawn(
+    program: &Path,
+    folder: &Path,
+    listen: &str,
+    certificate: Option<&Certificate>,
+) -> Result<Child> {
     let output = |name: &str| -> Result<Stdio> {
         let file = fs_err::File::options().create(true).append(true).open(folder.join(name))?;
         Ok(file.into_parts().0.into())
@@ -140,6 +180,9 @@ fn spawn(program: &Path, folder: &Path, listen: &str) -> Result<Child> {
     let mut command = Command::new(program);
     process::own_group(&mut command);
     process::forget_kenny(&mut command);
+    if let Some(Certificate { cert, key }) = certificate {
+        command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key);
+    }
     command
         .arg("--data-dir")
         .arg(folder.join("data"))
@@ -154,13 +197,13 @@ fn spawn(program: &Path, folder: &Path, listen: &str) -> Result<Child> {
         })
 }
 
-/// The first address of loopback that stands in `text`, as `http://HOST:PORT`.
-fn find_base(text: &str) -> Option<String> {
+/// The first address of loopback that stands in `text`.
+fn find_address(text: &str) -> Option<SocketAddr> {
     text.match_indices("127.0.0.1:").find_map(|(at, host)| {
         let port: String =
             text[at + host.len()..].chars().take_while(char::is_ascii_digit).collect();
         let address: SocketAddr = format!("{host}{port}").parse().ok()?;
-        (address.port() != 0).then(|| format!("http://{address}"))
+        (address.port() != 0).then_some(address)
     })
 }
 
@@ -178,9 +221,9 @@ mod tests {
         let token = format!("{TOKEN_PREFIX}{}", "a".repeat(43));
         let text =
             format!("asked for 127.0.0.1:0, listening on http://127.0.0.1:4321/ with {token}\n");
-        assert_eq!(find_base(&text).as_deref(), Some("http://127.0.0.1:4321"));
+        assert_eq!(find_address(&text), Some("127.0.0.1:4321".parse().unwrap()));
         assert_eq!(find_token(&text), Some(token));
-        assert_eq!(find_base("nothing yet"), None);
+        assert_eq!(find_address("nothing yet"), None);
         assert_eq!(find_token("kenny_op_half"), None);
     }
 }

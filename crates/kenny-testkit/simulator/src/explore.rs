@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use kenny_core::update::{Refusal, Step};
+use kenny_core::update::Refusal;
 
+use crate::ending::Ending;
 use crate::scenario::{Behaviour, Scenario};
 use crate::world::{Broken, Interruption, World};
 
@@ -43,23 +44,11 @@ impl Tried {
             + self.meddlings
     }
 
-    fn ended(&mut self, step: Step) {
-        match step {
-            Step::Committed => self.committed += 1,
-            Step::RolledBack => self.rolled_back += 1,
-            Step::Failed => self.failed += 1,
-            Step::Accepted
-            | Step::Downloading
-            | Step::Verifying
-            | Step::Preflight
-            | Step::Staging
-            | Step::Staged
-            | Step::Stopping
-            | Step::Replacing
-            | Step::Starting
-            | Step::Watching
-            | Step::Restoring
-            | Step::Reviving => unreachable!("only outcomes are counted"),
+    fn ended(&mut self, ending: Ending) {
+        match ending {
+            Ending::Committed => self.committed += 1,
+            Ending::RolledBack => self.rolled_back += 1,
+            Ending::Failed => self.failed += 1,
         }
     }
 

@@ -5,6 +5,7 @@
 //! its promise at the end: a verified agent runs, old or new, and there is one outcome. Never shipped.
 
 pub mod disk;
+pub mod ending;
 pub mod explore;
 mod host;
 pub mod scenario;

@@ -1,9 +1,10 @@
 //! What may happen in an update, and how it has to end where nothing is interrupted.
 
-use kenny_core::update::{File, Step};
+use kenny_core::update::File;
 use kenny_proto::FailureKind;
 
 use crate::disk::Image;
+use crate::ending::Ending;
 
 /// How a new version behaves as a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub struct Scenario {
     /// The service manager does not register the updater.
     pub no_updater: bool,
     /// How it ends.
-    pub ends: (Step, Option<FailureKind>),
+    pub ends: (Ending, Option<FailureKind>),
 }
 
 impl Scenario {
@@ -92,21 +93,21 @@ impl Scenario {
             hangs_at_stop: false,
             clock_jump_s: 0,
             no_updater: false,
-            ends: (Step::Committed, None),
+            ends: (Ending::Committed, None),
         }
     }
 
     const fn bad(name: &'static str, behaviour: Behaviour, kind: FailureKind) -> Self {
-        Self { behaviour, ends: (Step::RolledBack, Some(kind)), ..Self::good(name) }
+        Self { behaviour, ends: (Ending::RolledBack, Some(kind)), ..Self::good(name) }
     }
 
     const fn refused(name: &'static str, kind: FailureKind) -> Self {
-        Self { ends: (Step::Failed, Some(kind)), ..Self::good(name) }
+        Self { ends: (Ending::Failed, Some(kind)), ..Self::good(name) }
     }
 
     /// True where the new version may stay.
     pub fn may_commit(&self) -> bool {
-        self.ends.0 == Step::Committed
+        self.ends.0 == Ending::Committed
     }
 }
 
@@ -137,7 +138,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario { network_down_ms: 10 * MINUTE_MS, ..Scenario::good("the network is down") },
         Scenario {
             network_down_ms: FOR_EVER_MS,
-            ends: (Step::RolledBack, Some(Kind::Network)),
+            ends: (Ending::RolledBack, Some(Kind::Network)),
             ..Scenario::good("the network is down for ever")
         },
         Scenario {
@@ -171,7 +172,7 @@ pub fn all() -> Vec<Scenario> {
         },
         Scenario {
             trust: Trust::Withdraws,
-            ends: (Step::RolledBack, Some(Kind::Untrusted)),
+            ends: (Ending::RolledBack, Some(Kind::Untrusted)),
             ..Scenario::good("a version whose signature is withdrawn before the swap")
         },
         Scenario {
@@ -203,7 +204,7 @@ pub fn all() -> Vec<Scenario> {
         },
         Scenario {
             scanner: Some((File::Active, FOR_EVER_MS)),
-            ends: (Step::RolledBack, Some(Kind::Swap)),
+            ends: (Ending::RolledBack, Some(Kind::Swap)),
             ..Scenario::good("something holds the active file for ever")
         },
         Scenario { image_in_use: true, ..Scenario::good("a console runs the executable") },

@@ -1,29 +1,29 @@
 //! A hostile mix of clients against a server that looks after agents: how many attacks it took, and whether any agent
 //! noticed.
 //!
-//! Real frames over real sockets. The attackers come from loopback addresses of their own (127.0.0.2 and on) and from the
+//! Real frames over real sockets, encrypted where the server has TLS. The attackers come from loopback addresses of their own (127.0.0.2 and on) and from the
 //! agents' address as well, as malware in an office would.
 
 mod attacks;
 mod fleet;
+mod front;
+mod loot;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::server::Server;
 use attacks::Attack;
 use fleet::Fleet;
-
-/// How long a connection may take: the listener's queue is full now and then, which is the point.
-const CONNECT: Duration = Duration::from_secs(3);
+use front::Front;
 
 /// How much of it.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,9 @@ pub struct Mix {
 #[derive(Debug)]
 pub struct Report {
     /// Attacks that were begun, by kind.
-    pub attacks: BTreeMap<&'static str, u64>,
+    pub attacks: BTreeMap<String, u64>,
+    /// Large answers that began and were hardly read, by what was asked for.
+    pub slow_answers: BTreeMap<&'static str, u64>,
     /// Those of them for which no socket was to be had.
     pub no_socket: u64,
     /// Agents online at the end, as the server says.
@@ -51,7 +53,8 @@ pub struct Report {
     pub calls: (u64, u64),
     /// The longest of those calls.
     pub slowest: Duration,
-    /// The server's resident memory in bytes: before, at its highest while it went on, and some seconds later.
+    /// The memory that the server had for itself, in bytes: before, at its highest while it went on, and some seconds
+    /// later. Without what it maps of releases, which the system takes back as it likes.
     pub memory: Option<(u64, u64, u64)>,
 }
 
@@ -65,11 +68,17 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, count) in &self.attacks {
-            writeln!(f, "  {kind:24} {count:>8}")?;
+            writeln!(f, "  {kind:38} {count:>8}")?;
         }
         let mib = |bytes: u64| bytes / (1024 * 1024);
+        let slow: u64 = self.slow_answers.values().sum();
         let (answered, unanswered) = self.calls;
-        writeln!(f, "hostile: {} attacks ({} found no socket)", self.total(), self.no_socket)?;
+        writeln!(
+            f,
+            "hostile: {} attacks ({} found no socket); {slow} large answers hardly read",
+            self.total(),
+            self.no_socket
+        )?;
         writeln!(
             f,
             "hostile: {} agents online, {} dropped; {answered} calls answered, {unanswered} not, the slowest in {} ms",
@@ -90,68 +99,38 @@ impl fmt::Display for Report {
     }
 }
 
-/// What attackers share.
-#[derive(Debug)]
-struct Front {
-    server: SocketAddr,
-    until: Instant,
-    no_socket: AtomicU64,
-}
-
-impl Front {
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
-    /// A connection from this loopback address; none when there was no room for one.
-    async fn connect(&self, from: IpAddr) -> Option<TcpStream> {
-        let connect = async {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::new(from, 0))?;
-            socket.connect(self.server).await
-        };
-        if let Ok(Ok(stream)) = timeout(CONNECT, connect).await {
-            return Some(stream);
-        }
-        self.no_socket.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        None
-    }
-}
-
-/// Attacks a server and watches its agents.
-pub async fn run(server: &Server, mix: Mix) -> Result<Report> {
+/// Attacks a server and watches its agents. `release` is an executable of an agent for slow readers to ask for.
+pub async fn run(server: &Server, release: &Path, mix: Mix) -> Result<Report> {
     let client = server.client().clone();
-    let address: SocketAddr = client.base().trim_start_matches("http://").parse()?;
-    let fleet = Fleet::start(&client, mix.agents).await?;
-    let before = resident_bytes(server.pid());
-    let front = std::sync::Arc::new(Front {
-        server: address,
-        until: Instant::now() + mix.time,
-        no_socket: AtomicU64::new(0),
-    });
+    let trust = server.certificate().map(|certificate| certificate.trust()).transpose()?;
+    let loot = loot::gather(&client, trust.as_ref(), release).await?;
+    let fleet = Fleet::start(&client, trust.as_ref(), mix.agents).await?;
+    let before = own_bytes(server.pid());
+    let kinds = Attack::all(trust.is_some());
+    let front = Arc::new(Front::new(server.address()?, trust, loot, mix.time));
     let mut running = Vec::new();
-    for (kind, attack) in (0_u8..).zip(Attack::ALL) {
+    for (kind, attack) in (0_u8..).zip(kinds) {
         for number in 0..mix.attackers {
             // One of each kind sits where the agents sit.
             let last = if number == 0 { 1 } else { kind + 2 };
             let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-            let front = std::sync::Arc::clone(&front);
+            let front = Arc::clone(&front);
             running.push((attack, tokio::spawn(async move { attack.repeat(&front, from).await })));
         }
     }
-    let watch = watch(&client, &fleet, server.pid(), front.until).await?;
+    let watch = watch(&client, &fleet, server.pid(), front.until()).await?;
     let mut attacks = BTreeMap::new();
     for (attack, task) in running {
         *attacks.entry(attack.name()).or_insert(0) += task.await?;
     }
-    let online = client.agents().await?.iter().filter(|agent| agent.online).count();
+    let online = fleet.online(&client).await?;
     // What waits for its deadline at the server goes with it.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let after = resident_bytes(server.pid());
+    let after = own_bytes(server.pid());
     Ok(Report {
         attacks,
-        no_socket: front.no_socket.load(Ordering::Relaxed),
+        slow_answers: front.answers().map(|(answer, count)| (answer.name(), count)).into(),
+        no_socket: front.no_socket(),
         online,
         dropped: fleet.dropped(),
         calls: watch.calls,
@@ -178,15 +157,15 @@ async fn watch(client: &Client, fleet: &Fleet, pid: u32, until: Instant) -> Resu
             Ok(_) | Err(_) => watch.calls.1 += 1,
         }
         watch.slowest = watch.slowest.max(began.elapsed());
-        watch.highest = watch.highest.max(resident_bytes(pid).unwrap_or(0));
+        watch.highest = watch.highest.max(own_bytes(pid).unwrap_or(0));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(watch)
 }
 
-/// Resident memory of a process, where the system says it.
-fn resident_bytes(pid: u32) -> Option<u64> {
+/// Resident memory of a process that is no file's, where the system says it.
+fn own_bytes(pid: u32) -> Option<u64> {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

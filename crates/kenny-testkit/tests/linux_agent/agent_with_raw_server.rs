@@ -6,7 +6,7 @@ use kenny_testkit::{Foreground, Peer, eventually};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::site::{SOON, folder, program};
+use crate::site::SOON;
 
 async fn start(name: &str) -> Result<(TcpListener, Foreground)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -10,7 +10,7 @@ use kenny_testkit::client::Refused;
 use kenny_testkit::eventually;
 use serde_json::json;
 
-use crate::site::{SOON, Site, program};
+use crate::site::{SOON, Site};
 
 #[tokio::test]
 async fn an_agent_registers_sends_telemetry_and_answers() -> Result<()> {

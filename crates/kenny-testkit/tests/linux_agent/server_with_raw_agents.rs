@@ -8,7 +8,7 @@ use kenny_testkit::raw::Heard;
 use kenny_testkit::{Peer, eventually};
 use serde_json::{Value, json};
 
-use crate::site::{SOON, Site, program};
+use crate::site::{SOON, Site};
 
 #[tokio::test]
 async fn an_agent_of_0_2_is_taken_in_and_served() -> Result<()> {

@@ -1,10 +1,11 @@
-//! Folders and programs for one test.
+//! A server and the folders of its PCs, for one test.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use kenny_proto::Invitation;
+use kenny_testkit::places::{folder, program};
 use kenny_testkit::process::{self, Output};
 use kenny_testkit::{Client, Foreground, Server};
 use tokio::process::Command;
@@ -89,27 +90,4 @@ impl Drop for Site {
             let _ = fs_err::remove_dir_all(&self.folder);
         }
     }
-}
-
-/// A fresh folder for one test.
-pub fn folder(name: &str) -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
-    }
-    fs_err::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-/// A program of the workspace: beside the folder that this test lies in.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
-    let program = folder.join(name);
-    ensure!(
-        program.is_file(),
-        "{} is not built; `cargo build --workspace` does it",
-        program.display()
-    );
-    Ok(program)
 }

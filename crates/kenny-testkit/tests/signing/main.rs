@@ -5,9 +5,10 @@ mod operator;
 
 use anyhow::Result;
 use kenny_testkit::Server;
+use kenny_testkit::places::{folder, program};
 use serde_json::Value;
 
-use self::operator::{Operator, folder, openssl, program};
+use self::operator::{Operator, openssl};
 
 const PASSPHRASE: &str = "four unrelated words here";
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kenny_testkit::Client;
+use kenny_testkit::places::program;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -164,28 +165,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A fresh folder for one test.
-pub fn folder(name: &str) -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
-    }
-    fs_err::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-/// A program of the workspace: beside the folder that this test lies in.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder =
-        test.parent().and_then(Path::parent).context("tests lie in target/PROFILE/deps")?;
-    let program = folder.join(name);
-    ensure!(
-        program.is_file(),
-        "{} is not built; `cargo build --workspace` does it",
-        program.display()
-    );
-    Ok(program)
 }

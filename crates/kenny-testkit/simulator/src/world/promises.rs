@@ -2,11 +2,12 @@
 
 use std::panic::resume_unwind;
 
-use kenny_core::update::{File, Step};
+use kenny_core::update::File;
 use kenny_proto::Phase;
 
 use super::{Broken, World};
 use crate::disk::{Content, Image, Name};
+use crate::ending::Ending;
 use crate::scenario::Trust;
 
 impl World {
@@ -29,17 +30,14 @@ impl World {
     }
 
     /// What must hold once nothing moves any more.
-    pub fn check_rest(&self, interrupted: bool) -> Result<Step, Broken> {
+    pub fn check_rest(&self, interrupted: bool) -> Result<Ending, Broken> {
         let Some(Content::Journal(journal)) = self.disk.read(Name::Journal) else {
             return if interrupted && self.phases.is_empty() {
-                self.check_running(Image::Old).map(|()| Step::Failed)
+                self.check_running(Image::Old).map(|()| Ending::Failed)
             } else {
                 Err(self.broken("there is no journal"))
             };
         };
-        if journal.is_open() {
-            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
-        }
         for (id, phases) in &self.phases {
             let finals = phases.iter().filter(|phase| phase.is_final()).count();
             let outcomes: Vec<&Phase> = phases.iter().filter(|phase| phase.is_final()).collect();
@@ -47,41 +45,26 @@ impl World {
                 return Err(self.broken(&format!("phases of {id} go back: {phases:?} ({finals})")));
             }
         }
-        let expected = match journal.step {
-            Step::Committed => self.scenario.announced,
-            Step::RolledBack | Step::Failed => Image::Old,
-            Step::Accepted
-            | Step::Downloading
-            | Step::Verifying
-            | Step::Preflight
-            | Step::Staging
-            | Step::Staged
-            | Step::Stopping
-            | Step::Replacing
-            | Step::Starting
-            | Step::Watching
-            | Step::Restoring
-            | Step::Reviving => return Err(self.broken("the journal is open")),
+        let Some(ending) = Ending::of(journal.step) else {
+            return Err(self.broken(&format!("the journal is open at {:?}", journal.step)));
         };
-        if journal.step == Step::Committed && !self.scenario.may_commit() {
+        if ending == Ending::Committed && !self.scenario.may_commit() {
             return Err(self.broken("a version stays that did not prove itself"));
         }
-        self.check_running(expected)?;
-        let config = self.disk.read(Name::Of(File::Config));
-        let migrated = Content::Config(2);
-        let config_fits = if journal.step == Step::Committed {
-            config == Some(&migrated)
-        } else {
-            config == Some(&Content::Config(1))
+        let (expected, config) = match ending {
+            Ending::Committed => (self.scenario.announced, Content::Config(2)),
+            Ending::RolledBack | Ending::Failed => (Image::Old, Content::Config(1)),
         };
-        if !config_fits {
-            return Err(self.broken(&format!("the config is {config:?}")));
+        self.check_running(expected)?;
+        let found = self.disk.read(Name::Of(File::Config));
+        if found != Some(&config) {
+            return Err(self.broken(&format!("the config is {found:?}")));
         }
-        let (step, kind) = (journal.step, journal.failure.as_ref().map(|failure| failure.kind));
-        if !interrupted && (step, kind) != self.scenario.ends {
-            return Err(self.broken(&format!("it ended {step:?} {kind:?}")));
+        let kind = journal.failure.as_ref().map(|failure| failure.kind);
+        if !interrupted && (ending, kind) != self.scenario.ends {
+            return Err(self.broken(&format!("it ended {ending:?} {kind:?}")));
         }
-        Ok(step)
+        Ok(ending)
     }
 
     /// What must hold at rest after somebody meddled with the update's own files: a verified agent runs, and nothing is

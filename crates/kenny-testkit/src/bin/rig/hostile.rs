@@ -1,12 +1,13 @@
-//! A minute of hostile clients beside a hundred agents. It prints, and fails when an agent was dropped.
+//! A minute of hostile clients beside a hundred agents, and another one with TLS. It prints, and fails when an agent was
+//! dropped.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use kenny_testkit::Server;
 use kenny_testkit::hostile::{self, Mix};
+use kenny_testkit::{Certificate, Server};
 
 /// What to do it with.
 #[derive(Debug, Args)]
@@ -17,6 +18,9 @@ pub struct Options {
     /// The server's program.
     #[arg(long)]
     server: PathBuf,
+    /// An agent for this machine: the release that slow readers ask for.
+    #[arg(long)]
+    agent: PathBuf,
     /// Agents that are to stay online.
     #[arg(long, default_value_t = 100)]
     agents: usize,
@@ -34,19 +38,27 @@ pub async fn run(options: &Options) -> Result<bool> {
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;
     }
-    let server = Server::start(&options.server, &folder).await?;
+    let server = Server::start(&options.server, &folder.join("plain")).await?;
+    let without_tls = attack(server, options, "without TLS").await?;
+    let certificate = Certificate::make(&folder)?;
+    let server = Server::start_with_tls(&options.server, &folder.join("tls"), certificate).await?;
+    let with_tls = attack(server, options, "with TLS").await?;
+    Ok(without_tls && with_tls)
+}
+
+async fn attack(server: Server, options: &Options, how: &str) -> Result<bool> {
     let mix = Mix {
         agents: options.agents,
         attackers: options.attackers,
         time: Duration::from_secs(options.seconds),
     };
-    let report = hostile::run(&server, mix).await?;
+    let report = hostile::run(&server, &options.agent, mix).await?;
     print!("{report}");
-    let is_well = report.online == mix.agents && report.dropped == 0 && report.calls.1 == 0;
     println!(
-        "hostile: {} of {} agents stayed online for {} s",
+        "hostile: {} of {} agents stayed online for {} s {how}",
         report.online, mix.agents, options.seconds
     );
+    let is_well = report.online == mix.agents && report.dropped == 0 && report.calls.1 == 0;
     if !is_well {
         eprintln!("{}", server.tail());
     }
