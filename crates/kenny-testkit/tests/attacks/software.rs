@@ -1,14 +1,15 @@
 //! Arbitrary software: other bytes than the operator signed, whoever says so.
 
 use jiff::Timestamp;
-use kenny_agent::trust::Basis;
+use kenny_agent::trust::{Basis, Trust};
 use kenny_agent::update::verify;
-use kenny_proto::FailureKind;
+use kenny_core::update::{Journal, Quarantine, Source, Wanted};
 use kenny_proto::frames::Status;
+use kenny_proto::{FailureKind, UpdateId};
 use kenny_testkit::signing::{Holders, Key, sign};
 use serde_json::json;
 
-use super::site::{EVIL, GOOD, Site, WANTED, on_disk, platform, today};
+use super::site::{EVIL, GOOD, RUNNING, Site, WANTED, digest, on_disk, platform, today};
 
 #[tokio::test]
 async fn what_was_signed_is_taken_and_telemetry_says_how_it_stands() {
@@ -156,4 +157,23 @@ async fn the_signed_length_counts_besides_the_digest() {
     let failure = verify(&on_disk(&site, GOOD), &authorised).unwrap_err();
     assert_eq!(failure.kind, FailureKind::HashMismatch);
     assert!(failure.detail.contains("bytes"), "{}", failure.detail);
+}
+
+#[test]
+fn only_the_way_back_to_what_ran_here_needs_no_signature() {
+    let journal = |source| {
+        let wanted = Wanted {
+            update_id: UpdateId::random(),
+            version: WANTED.parse().unwrap(),
+            sha256: digest(EVIL),
+            source,
+        };
+        let from = (RUNNING.parse().unwrap(), digest(GOOD));
+        Journal::accepted(wanted, from, Quarantine::default(), today())
+    };
+    let download = Source::Download { url: "http://127.0.0.1:9/agent.exe".to_owned() };
+    let refused = Trust::authorise_kept(&journal(download)).unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Untrusted);
+    let kept = Trust::authorise_kept(&journal(Source::Previous {})).unwrap();
+    assert_eq!(kept.basis(), Basis::Kept);
 }
