@@ -23,6 +23,8 @@ pub mod kind {
     pub const AGENT_OFFLINE: &str = "agent_offline";
     /// The operator made an agent.
     pub const AGENT_CREATED: &str = "agent_created";
+    /// The operator said something of an agent.
+    pub const AGENT_CHANGED: &str = "agent_changed";
     /// The operator removed an agent.
     pub const AGENT_REMOVED: &str = "agent_removed";
     /// The operator invited a PC to be an agent.

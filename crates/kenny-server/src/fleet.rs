@@ -16,6 +16,7 @@ use kenny_proto::api::{
 };
 use kenny_proto::frames::Meta;
 use kenny_proto::policy::Pause;
+use kenny_proto::rollout::AgentSettings;
 use kenny_proto::{AgentId, Arch, Os, PublicKey, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct AgentFacts {
     /// Somebody at the PC paused it.
     #[serde(default)]
     pub paused: Option<Pause>,
+    /// Its local time minus UTC, in seconds.
+    #[serde(default)]
+    pub utc_offset_s: Option<i32>,
 }
 
 impl From<&Meta> for AgentFacts {
@@ -67,6 +71,7 @@ impl From<&Meta> for AgentFacts {
             service: meta.service,
             sha256: meta.sha256,
             paused: meta.paused.clone(),
+            utc_offset_s: meta.utc_offset_s,
         }
     }
 }
@@ -158,6 +163,8 @@ pub struct AgentState {
     pub last_seen_at: Option<Timestamp>,
     /// What it said of itself.
     pub facts: Option<Box<AgentFacts>>,
+    /// What the operator says of it.
+    pub settings: Box<AgentSettings>,
     /// What it should run.
     pub desired: Option<Desired>,
     /// What that version came to so far.
@@ -190,6 +197,7 @@ impl AgentEntry {
                 created_at: row.created_at,
                 last_seen_at: row.last_seen_at,
                 facts: row.facts.map(Box::new),
+                settings: Box::new(row.settings),
                 desired: row.desired,
                 standing: Standing::default(),
                 update: update.map(Box::new),
@@ -242,6 +250,7 @@ impl AgentEntry {
             hold: state.hold().cloned(),
             next_attempt: state.next_attempt(pace, now),
             paused: state.paused(now).cloned(),
+            settings: (*state.settings).clone(),
         }
     }
 }

@@ -11,6 +11,7 @@ use semver::{Version, VersionReq};
 use url::Url;
 
 use crate::expiry::Expiry;
+use crate::rollout_args::AgentSetArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -294,6 +295,8 @@ pub enum AgentCommand {
         /// The agent
         id: AgentId,
     },
+    /// Say something of an agent, for whoever chooses among many; an empty text takes away
+    Set(AgentSetArgs),
     /// Have a version tried again that failed too often on an agent's PC, or that somebody there went back from
     ClearHold {
         /// The agent

@@ -11,11 +11,12 @@ use kenny_proto::accounts::{
     NewPassword, NewToken, RecoveryCodes, TokenCreated, TokenList, TotpCode, TotpEnrolment,
 };
 use kenny_proto::api::{
-    AgentCreated, AgentDetail, AgentInvited, AgentList, Event, Health, InvitationList, NewAgent,
-    NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall, ToolList,
-    ToolOutcome, Update, UpdateList,
+    Agent, AgentCreated, AgentDetail, AgentInvited, AgentList, Event, Health, InvitationList,
+    NewAgent, NewInvitation, NewUpdate, Problem, ReleaseAdded, ReleaseList, ServerInfo, ToolCall,
+    ToolList, ToolOutcome, Update, UpdateList,
 };
 use kenny_proto::audit::AuditPage;
+use kenny_proto::rollout::AgentChange;
 use kenny_proto::trust::{OnlineKey, Publication, Published, TrustStatus};
 use kenny_proto::{AccountName, AgentId, Sha256Digest, UpdateId};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -191,6 +192,15 @@ impl Client {
     /// `GET /agents/{id}`.
     pub async fn agent(&self, id: &AgentId) -> Result<AgentDetail, CliError> {
         self.quick(Method::GET, &["agents", id.as_str()], None::<&()>).await
+    }
+
+    /// `PATCH /agents/{id}`.
+    pub async fn change_agent(
+        &self,
+        id: &AgentId,
+        change: &AgentChange,
+    ) -> Result<Agent, CliError> {
+        self.quick(Method::PATCH, &["agents", id.as_str()], Some(change)).await
     }
 
     /// `POST /agents`: one with a token.

@@ -11,6 +11,7 @@ mod expiry;
 #[cfg_attr(windows, path = "machine_windows.rs")]
 mod machine;
 mod output;
+mod rollout_args;
 #[cfg_attr(unix, path = "secret_file_unix.rs")]
 #[cfg_attr(windows, path = "secret_file_windows.rs")]
 mod secret_file;

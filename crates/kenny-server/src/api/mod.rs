@@ -1,6 +1,7 @@
 //! The REST API under `/api/v1`: a thin face of `ops`.
 
 mod accounts;
+mod agent_settings;
 mod agents;
 mod audit;
 mod events;
@@ -77,7 +78,7 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::show, accounts::change, accounts::remove))
         .routes(routes!(accounts::reset))
         .routes(routes!(agents::list, agents::create))
-        .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(agents::show, agent_settings::change, agents::remove))
         .routes(routes!(invitations::invite, invitations::withdraw))
         .routes(routes!(invitations::list))
         .routes(routes!(invitations::server))

@@ -4,6 +4,7 @@
 //! Every request stands for itself, so that a restart of the server ends no conversation and nothing is kept for
 //! clients that never come back.
 
+mod agent_settings;
 mod guard;
 mod invitations;
 mod tools;

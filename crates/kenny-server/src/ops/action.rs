@@ -12,6 +12,8 @@ pub enum Action {
     ShowAgent,
     /// Makes an agent.
     CreateAgent,
+    /// Says something of an agent: its name, owner, group, labels, channel and pin.
+    ChangeAgent,
     /// Removes an agent.
     RemoveAgent,
     /// Sees an agent's updates.
@@ -109,10 +111,11 @@ pub enum Action {
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::ListAgents,
         Self::ShowAgent,
         Self::CreateAgent,
+        Self::ChangeAgent,
         Self::RemoveAgent,
         Self::ListUpdates,
         Self::ShowUpdate,
@@ -175,6 +178,7 @@ impl Action {
             Self::ListAgents => "agent.list",
             Self::ShowAgent => "agent.show",
             Self::CreateAgent => "agent.create",
+            Self::ChangeAgent => "agent.change",
             Self::RemoveAgent => "agent.remove",
             Self::ListUpdates => "update.list",
             Self::ShowUpdate => "update.show",
@@ -255,6 +259,7 @@ impl Action {
             | Self::ReadTrustMetadata
             | Self::FetchTarget => Role::Viewer,
             Self::CreateAgent
+            | Self::ChangeAgent
             | Self::RemoveAgent
             | Self::RequestUpdate
             | Self::ClearIntent

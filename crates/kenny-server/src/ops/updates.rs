@@ -8,7 +8,7 @@ use kenny_proto::UpdateId;
 use kenny_proto::api::{NewUpdate, Update, UpdateKind, UpdateList, UpdateOrigin};
 use semver::Version;
 
-use super::{Action, Operator, OpsError, Permit};
+use super::{Action, Operator, OpsError, Permit, RolloutError};
 use crate::app::App;
 use crate::audit::{Facts, Subject};
 use crate::events::kind;
@@ -209,6 +209,7 @@ fn plan(
     }
     let now = Timestamp::now();
     let wanted = desired.version.to_string();
+    refuse_pinned(entry, state, &wanted)?;
     let running = state.facts.as_ref().map(|facts| facts.version.as_str());
     let last = state.update.as_deref();
     let open = last.filter(|record| record.is_open());
@@ -230,6 +231,7 @@ fn plan(
             agent_id: entry.id.clone(),
             kind: UpdateKind::Update,
             origin: UpdateOrigin::Operator,
+            rollout: None,
             from_version: running.map(str::to_owned),
             version: desired.version.clone(),
             allow_downgrade: desired.allow_downgrade,
@@ -272,6 +274,19 @@ fn plan(
         None => app.releases.any(&desired.version)?,
     }
     Ok(Plan::Create { record, superseded, created: true })
+}
+
+/// A pin is somebody's word: it is taken back first.
+pub fn refuse_pinned(entry: &AgentEntry, state: &AgentState, wanted: &str) -> Result<(), OpsError> {
+    match &state.settings.pinned {
+        Some(pinned) if !is_version(pinned, wanted) => Err(RolloutError::Pinned {
+            agent: entry.id.to_string(),
+            pinned: pinned.clone(),
+            wanted: wanted.to_owned(),
+        }
+        .into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// One thing at a time: what the agent works on has its outcome first.

@@ -32,6 +32,7 @@ fn needed(operation: &str) -> Option<Role> {
         | "end_totp"
         | "renew_recovery_codes" => Role::Viewer,
         "create_agent"
+        | "change_agent"
         | "remove_agent"
         | "request_update"
         | "clear_desired"

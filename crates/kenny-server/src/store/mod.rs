@@ -13,6 +13,7 @@ mod private_folder;
 pub mod rows;
 mod schema;
 pub mod session_rows;
+pub mod settings_rows;
 pub mod trust_rows;
 pub mod update_rows;
 mod writer;

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use kenny_proto::api::{Event, Release, ReleaseSigner, TelemetryView};
+use kenny_proto::rollout::AgentSettings;
 use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -46,6 +47,8 @@ pub struct AgentRow {
     pub facts: Option<AgentFacts>,
     /// What it should run.
     pub desired: Option<Desired>,
+    /// What the operator says of it.
+    pub settings: AgentSettings,
 }
 
 /// Every agent.
@@ -53,7 +56,7 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     connection
         .prepare(
             "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade, legacy,
-             public_key FROM agents",
+             public_key, name, owner, group_name, labels, channel, pinned FROM agents",
         )?
         .query_map([], |row| {
             let allow_downgrade = row.get(6)?;
@@ -70,6 +73,14 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
                 last_seen_at: parsed_option(row, 3)?,
                 facts: json_option(row, 4)?,
                 desired,
+                settings: AgentSettings {
+                    name: row.get(9)?,
+                    owner: row.get(10)?,
+                    group: row.get(11)?,
+                    labels: json(row, 12)?,
+                    channel: named(row, 13)?,
+                    pinned: row.get(14)?,
+                },
             })
         })?
         .collect()

@@ -18,8 +18,8 @@ pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite
     let update = &record.update;
     connection.execute(
         "INSERT INTO updates (id, agent_id, kind, origin, attempt, tally, from_version, version, allow_downgrade, state, sent,
-         staged_reply, requested_at, journal)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, ?11, '[]')",
+         staged_reply, requested_at, journal, rollout_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, ?11, '[]', ?12)",
         params![
             update.id.to_string(),
             update.agent_id.as_str(),
@@ -31,7 +31,8 @@ pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite
             update.version,
             record.allow_downgrade,
             word(&update.state),
-            update.requested_at.to_string()
+            update.requested_at.to_string(),
+            update.rollout.map(|rollout| rollout.to_string())
         ],
     )?;
     save_update(connection, record)
@@ -85,7 +86,7 @@ pub fn prune(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
 }
 
 const UPDATE_COLUMNS: &str = "SELECT id, agent_id, from_version, version, allow_downgrade, sha256, state, phase, failure, sent,
-    staged_reply, requested_at, finished_at, journal, kind, origin, attempt, tally, log FROM updates";
+    staged_reply, requested_at, finished_at, journal, kind, origin, attempt, tally, log, rollout_id FROM updates";
 
 /// The update of every agent that matters most: the open one, or else the newest.
 pub fn last_updates(connection: &Connection) -> rusqlite::Result<Vec<UpdateRecord>> {
@@ -176,6 +177,7 @@ fn update(row: &Row<'_>) -> rusqlite::Result<UpdateRecord> {
             kind: named(row, 14)?,
             origin: named(row, 15)?,
             attempt: row.get(16)?,
+            rollout: parsed_option(row, 19)?,
             from_version: row.get(2)?,
             version: row.get(3)?,
             sha256: parsed_option(row, 5)?,
@@ -311,6 +313,7 @@ mod tests {
             agent_id: id.clone(),
             kind: UpdateKind::Update,
             origin,
+            rollout: None,
             from_version: Some("1.0.0".to_owned()),
             version: Version::new(1, 1, 0),
             allow_downgrade: false,

@@ -1,6 +1,7 @@
 //! One module per command, each of which asks the server and says the answer.
 
 mod accounts;
+mod agent_settings;
 mod agents;
 mod audit;
 mod call;
@@ -67,6 +68,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
             agents::add(&client, output, id, legacy).await
         }
         Command::Agent(AgentCommand::Show { id }) => agents::show(&client, output, &id).await,
+        Command::Agent(AgentCommand::Set(args)) => agent_settings::set(&client, output, args).await,
         Command::Agent(AgentCommand::ClearHold { id }) => agents::clear_hold(&client, &id).await,
         Command::Agent(AgentCommand::Remove { id, yes }) => agents::remove(&client, &id, yes).await,
         Command::Release(ReleaseCommand::Add { files }) => {
