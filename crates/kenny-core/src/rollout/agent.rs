@@ -1,4 +1,4 @@
-//! What the server should do so that an agent comes to run what it should run.
+//! What the server should do so that one agent comes to run what it should run.
 //!
 //! [`decide`] is asked on every register, every change of intent, at every start of the server and whenever time has
 //! passed; it has no memory of its own, so a restart or a lost message changes nothing. What earlier attempts came to
@@ -345,5 +345,5 @@ pub fn decide(intent: Option<&Intent>, facts: &Facts, pace: &Pace, now: Timestam
 }
 
 #[cfg(test)]
-#[path = "rollout_tests.rs"]
+#[path = "agent_tests.rs"]
 mod tests;
