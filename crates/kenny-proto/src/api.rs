@@ -526,13 +526,18 @@ pub struct Event {
     pub at: Timestamp,
     /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `update_changed`,
     /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
-    /// `trust_expiring`.
+    /// `trust_expiring`, `agent_changed`, `channels_changed`, and of rollouts `rollout_started`, `rollout_stage`, `rollout_member` (it has
+    /// its outcome), `rollout_paused`, `rollout_resumed`, `rollout_halted`, `rollout_completed`, `rollout_cancelled`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub agent_id: Option<AgentId>,
     /// One sentence for people.
     pub summary: String,
+    /// The rollout that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub rollout: Option<RolloutId>,
     /// The update, with `update_changed`; without its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Box<Update>>,

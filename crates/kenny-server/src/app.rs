@@ -23,6 +23,7 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::rollout::staged::Rollouts;
 use crate::store::Store;
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
@@ -54,6 +55,8 @@ pub struct App {
     pub store: Store,
     /// Every agent.
     pub fleet: Fleet,
+    /// The rollouts that are not over.
+    pub rollouts: Rollouts,
     /// Every release.
     pub releases: Releases,
     /// By whose keys they are authorised.

@@ -17,7 +17,7 @@ use kenny_proto::api::{
 use kenny_proto::frames::Meta;
 use kenny_proto::policy::Pause;
 use kenny_proto::rollout::AgentSettings;
-use kenny_proto::{AgentId, Arch, Os, PublicKey, Sha256Digest, UpdateReport};
+use kenny_proto::{AgentId, Arch, Os, PublicKey, RolloutId, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -113,6 +113,8 @@ pub struct Desired {
     pub version: Version,
     /// Go there even if what runs is newer.
     pub allow_downgrade: bool,
+    /// The rollout that wants it; none where an operator does.
+    pub rollout: Option<RolloutId>,
 }
 
 impl From<&Desired> for Intent {

@@ -29,7 +29,8 @@ use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
 use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
-use crate::store::{DataDir, Store, account_rows, rows, trust_rows, update_rows};
+use crate::rollout::staged::{self, Policies, Rollouts, Staged};
+use crate::store::{DataDir, Store, account_rows, rollout_rows, rows, trust_rows, update_rows};
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
 use crate::web::pending::PendingLogins;
@@ -84,6 +85,12 @@ impl Server {
             door: Door::default(),
             agent_ca,
             fleet: kept.fleet,
+            rollouts: Rollouts::new(
+                kept.rollouts,
+                kept.policies,
+                kept.artifact_secret.0,
+                Timestamp::now(),
+            ),
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             doorkeeper: Doorkeeper::new(config.limits.clone(), config.trusted_proxies.clone()),
             ready: tokio::sync::Mutex::default(),
@@ -205,7 +212,9 @@ impl Background {
         let trust = tokio::spawn(async move { trust::run_timer(&renewed).await });
         let accounts = Arc::clone(&app.accounts);
         let uses = tokio::spawn(async move { accounts.write_uses().await });
-        let tasks = [sweeper, writer, timer, trust, uses];
+        let many = Arc::clone(app);
+        let rollouts = tokio::spawn(async move { staged::run(&many).await });
+        let tasks = [sweeper, writer, timer, trust, uses, rollouts];
         Self(tasks.map(|task| task.abort_handle()).into())
     }
 
@@ -222,6 +231,8 @@ struct Kept {
     directory: Directory,
     artifact_secret: Sha256Digest,
     fleet: Fleet,
+    rollouts: Vec<Staged>,
+    policies: Policies,
     releases: Vec<kenny_proto::api::Release>,
     newest_event: Option<i64>,
     trust: trust_rows::Kept,
@@ -252,6 +263,8 @@ impl Kept {
                             holds: update_rows::holds(connection)?,
                         },
                     ),
+                    rollouts: rollout_rows::unfinished(connection)?,
+                    policies: Policies::read(connection)?,
                     releases: rows::releases(connection)?,
                     newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
                     trust: trust_rows::kept(connection, Sha256Digest(auth::random_bytes()))?,

@@ -382,7 +382,7 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
-    async fn quick<T: DeserializeOwned>(
+    pub(crate) async fn quick<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],

@@ -3,6 +3,7 @@
 mod ask;
 mod cli;
 mod client;
+mod client_rollouts;
 mod commands;
 mod config;
 mod error;

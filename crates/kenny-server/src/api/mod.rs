@@ -11,6 +11,7 @@ mod invitations;
 mod me;
 pub mod problem;
 mod releases;
+mod rollouts;
 mod tokens;
 mod tools;
 mod trust;
@@ -94,6 +95,14 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(trust::metadata, trust::publish))
         .routes(routes!(trust::take_artifact))
         .routes(routes!(trust::make_online_key))
+        .routes(routes!(rollouts::list, rollouts::start))
+        .routes(routes!(rollouts::plan))
+        .routes(routes!(rollouts::show))
+        .routes(routes!(rollouts::pause))
+        .routes(routes!(rollouts::resume))
+        .routes(routes!(rollouts::cancel))
+        .routes(routes!(rollouts::roll_back))
+        .routes(routes!(rollouts::channels, rollouts::set_channels))
         .routes(routes!(events::follow))
         .routes(routes!(audit::read));
     let (routes, document) =

@@ -7,6 +7,7 @@
 mod agent_settings;
 mod guard;
 mod invitations;
+mod rollouts;
 mod tools;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
-use super::{agent_settings, invitations};
+use super::{agent_settings, invitations, rollouts};
 use crate::api::problem::ApiProblem;
 use crate::app::App;
 use crate::ops::{self, Operator, OpsError};
@@ -37,9 +37,8 @@ pub struct Tools {
 impl Tools {
     /// The tools of this server.
     pub fn new(app: Arc<App>) -> Self {
-        let own = std::iter::once(list_agents())
-            .chain(agent_settings::tools())
-            .chain(invitations::tools());
+        let own = std::iter::once(list_agents()).chain(agent_settings::tools());
+        let own = own.chain(rollouts::tools()).chain(invitations::tools());
         let tools = own.chain(CATALOGUE.iter().map(forwarded)).collect();
         Self { app, tools }
     }
@@ -74,6 +73,10 @@ impl ServerHandler for Tools {
         let mut args = request.arguments.unwrap_or_default();
         let headers = &parts(&context)?.headers;
         let own = invitations::call(&self.app, &operator, &request.name, &args, headers).await;
+        if let Some(answer) = own {
+            return Ok(answer.into());
+        }
+        let own = rollouts::call(&self.app, &operator, &request.name, &args).await;
         if let Some(answer) = own {
             return Ok(answer.into());
         }

@@ -38,6 +38,26 @@ pub enum Action {
     ListReleases,
     /// Adds a release.
     AddRelease,
+    /// Sees every rollout.
+    ListRollouts,
+    /// Sees one rollout.
+    ShowRollout,
+    /// Sees what a rollout would do.
+    PlanRollout,
+    /// Begins a rollout.
+    StartRollout,
+    /// Has a rollout begin nothing for now.
+    PauseRollout,
+    /// Has a rollout go on.
+    ResumeRollout,
+    /// Ends a rollout.
+    CancelRollout,
+    /// Has the agents of a rollout go back.
+    RollBackRollout,
+    /// Sees what publishing a release begins.
+    ShowChannels,
+    /// Says what publishing a release begins.
+    ChangeChannels,
     /// Sees what happens.
     FollowEvents,
     /// Reads the server's numbers.
@@ -111,7 +131,7 @@ pub enum Action {
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 60] = [
         Self::ListAgents,
         Self::ShowAgent,
         Self::CreateAgent,
@@ -128,6 +148,16 @@ impl Action {
         Self::CallTool,
         Self::ListReleases,
         Self::AddRelease,
+        Self::ListRollouts,
+        Self::ShowRollout,
+        Self::PlanRollout,
+        Self::StartRollout,
+        Self::PauseRollout,
+        Self::ResumeRollout,
+        Self::CancelRollout,
+        Self::RollBackRollout,
+        Self::ShowChannels,
+        Self::ChangeChannels,
         Self::FollowEvents,
         Self::ReadMetrics,
         Self::ReadAudit,
@@ -190,6 +220,16 @@ impl Action {
             Self::CollectTelemetry | Self::CallTool => "tool.call",
             Self::ListReleases => "release.list",
             Self::AddRelease => "release.add",
+            Self::ListRollouts => "rollout.list",
+            Self::ShowRollout => "rollout.show",
+            Self::PlanRollout => "rollout.plan",
+            Self::StartRollout => "rollout.start",
+            Self::PauseRollout => "rollout.pause",
+            Self::ResumeRollout => "rollout.resume",
+            Self::CancelRollout => "rollout.cancel",
+            Self::RollBackRollout => "rollout.roll_back",
+            Self::ShowChannels => "channel.show",
+            Self::ChangeChannels => "channel.change",
             Self::FollowEvents => "event.follow",
             Self::ReadMetrics => "metrics.read",
             Self::ReadAudit => "audit.read",
@@ -237,6 +277,10 @@ impl Action {
             | Self::ListTools
             | Self::CollectTelemetry
             | Self::ListReleases
+            | Self::ListRollouts
+            | Self::ShowRollout
+            | Self::PlanRollout
+            | Self::ShowChannels
             | Self::FollowEvents
             | Self::ReadMetrics
             | Self::ShowServer
@@ -266,6 +310,12 @@ impl Action {
             | Self::ClearHold
             | Self::RollBack
             | Self::CallTool
+            | Self::StartRollout
+            | Self::PauseRollout
+            | Self::ResumeRollout
+            | Self::CancelRollout
+            | Self::RollBackRollout
+            | Self::ChangeChannels
             | Self::AddRelease
             | Self::InviteAgent
             | Self::WithdrawInvitation => Role::Operator,
@@ -301,7 +351,10 @@ mod tests {
     fn what_changes_something_or_reads_a_pc_is_beyond_viewers() {
         for action in Action::ALL {
             let is_look = action.needs() == Role::Viewer;
-            let changes = ["create", "remove", "request", "clear", "rollback", "add"];
+            let changes = [
+                "create", "remove", "request", "clear", "rollback", "add", "start", "cancel",
+                "change",
+            ];
             let is_change = changes.iter().any(|word| action.name().ends_with(word));
             // A token of the own account may do no more than the account.
             let is_own = action.name().starts_with("token.");

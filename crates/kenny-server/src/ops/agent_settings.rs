@@ -56,6 +56,7 @@ async fn apply(
             .change(app, facts, move |connection| settings_rows::save(connection, &agent_id, &row))
             .await?;
         *entry.lock().settings = settings;
+        app.rollouts.wake();
         let summary = format!("{} is described anew: {}", entry.id, words.join(", "));
         app.events.publish(kind::AGENT_CHANGED, Some(&entry.id), summary);
     }

@@ -18,6 +18,7 @@ pub mod programs;
 pub mod releases;
 pub mod rollback;
 mod rollout_error;
+pub mod rollouts;
 pub mod sessions;
 pub mod tokens;
 pub mod tools;

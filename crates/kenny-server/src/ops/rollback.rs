@@ -41,7 +41,7 @@ async fn go_back(
     let target = target(app, &entry).await?;
     let (record, superseded) = plan(&entry, &entry.lock(), target)?;
     let version = Version::parse(&record.update.version).expect("made of a version");
-    let desired = Desired { version, allow_downgrade: true };
+    let desired = Desired { version, allow_downgrade: true, rollout: None };
     write(app, permit, &entry, &desired, &record, superseded).await?;
     let answer = rollout::act(app, &entry, Timestamp::now());
     let update = record.update;

@@ -115,15 +115,12 @@ fn next(app: &App, entry: &AgentEntry, now: Timestamp) -> Option<Attempt> {
         0 => UpdateOrigin::Operator,
         _ => UpdateOrigin::Retry,
     };
-    let version = desired.version.to_string();
-    let last = state.update.as_deref().filter(|it| is_version(&it.update.version, &version));
-    let rollout = last.and_then(|it| it.update.rollout);
     let record = UpdateRecord::requested(
         Wanted {
             agent_id: entry.id.clone(),
             kind: UpdateKind::Update,
             origin,
-            rollout,
+            rollout: desired.rollout,
             from_version: Some(state.running().to_owned()),
             version: desired.version.clone(),
             allow_downgrade: desired.allow_downgrade,

@@ -17,6 +17,10 @@ fn needed(operation: &str) -> Option<Role> {
         | "list_tools"
         | "list_releases"
         | "follow_events"
+        | "list_rollouts"
+        | "show_rollout"
+        | "plan_rollout"
+        | "show_channels"
         | "list_invitations"
         | "show_server"
         | "show_trust"
@@ -40,6 +44,12 @@ fn needed(operation: &str) -> Option<Role> {
         | "request_rollback"
         | "call_tool"
         | "add_release"
+        | "start_rollout"
+        | "pause_rollout"
+        | "resume_rollout"
+        | "cancel_rollout"
+        | "roll_back_rollout"
+        | "set_channels"
         | "invite_agent"
         | "withdraw_invitation" => Role::Operator,
         "read_audit"
@@ -93,6 +103,9 @@ async fn every_route_has_a_role_and_keeps_to_it() {
                 let body = match name {
                     "create_agent" => json!({"id": "new-pc", "legacy": true}),
                     "request_update" => json!({"version": "1.2.3"}),
+                    "start_rollout" | "plan_rollout" => {
+                        json!({"version": "1.2.3", "selection": {"everyone": true}})
+                    }
                     "create_account" => json!({"name": "somebody", "role": "viewer"}),
                     "change_account" => json!({"role": "viewer"}),
                     _ => json!({}),

@@ -10,6 +10,7 @@ pub mod oauth_rows;
 #[cfg_attr(unix, path = "private_folder_unix.rs")]
 #[cfg_attr(windows, path = "private_folder_windows.rs")]
 mod private_folder;
+pub mod rollout_rows;
 pub mod rows;
 mod schema;
 pub mod session_rows;

@@ -56,11 +56,12 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     connection
         .prepare(
             "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade, legacy,
-             public_key, name, owner, group_name, labels, channel, pinned FROM agents",
+             public_key, name, owner, group_name, labels, channel, pinned, desired_rollout FROM agents",
         )?
         .query_map([], |row| {
-            let allow_downgrade = row.get(6)?;
-            let desired = parsed_option(row, 5)?.map(|version| Desired { version, allow_downgrade });
+            let (allow_downgrade, rollout) = (row.get(6)?, parsed_option(row, 15)?);
+            let desired = parsed_option(row, 5)?
+                .map(|version| Desired { version, allow_downgrade, rollout });
             let identity = match (parsed_option(row, 8)?, row.get(7)?) {
                 (Some(key), _) => Identity::Key(key),
                 (None, true) => Identity::Token(TokenHash(parsed(row, 1)?)),
@@ -113,11 +114,12 @@ pub fn set_desired(
     desired: Option<&Desired>,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE agents SET desired_version = ?2, desired_allow_downgrade = ?3 WHERE id = ?1",
+        "UPDATE agents SET desired_version = ?2, desired_allow_downgrade = ?3, desired_rollout = ?4 WHERE id = ?1",
         params![
             id.as_str(),
             desired.map(|desired| desired.version.to_string()),
-            desired.is_some_and(|desired| desired.allow_downgrade)
+            desired.is_some_and(|desired| desired.allow_downgrade),
+            desired.and_then(|desired| desired.rollout).map(|rollout| rollout.to_string())
         ],
     )?;
     Ok(())
@@ -220,14 +222,15 @@ pub fn insert_release(connection: &Connection, release: &Release) -> rusqlite::R
 /// Keeps an event.
 pub fn insert_event(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT OR IGNORE INTO events (id, at, kind, agent_id, summary, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .prepare_cached("INSERT OR IGNORE INTO events (id, at, kind, agent_id, summary, body, rollout_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
         .execute(params![
             event.id,
             event.at.to_string(),
             event.kind,
             event.agent_id.as_ref().map(AgentId::as_str),
             event.summary,
-            event.update.as_ref().map(to_json)
+            event.update.as_ref().map(to_json),
+            event.rollout.map(|rollout| rollout.to_string())
         ])?;
     Ok(())
 }
@@ -241,7 +244,7 @@ pub fn events_after(
 ) -> rusqlite::Result<Vec<Event>> {
     connection
         .prepare_cached(
-            "SELECT id, at, kind, agent_id, summary, body FROM events
+            "SELECT id, at, kind, agent_id, summary, body, rollout_id FROM events
              WHERE id > ?1 AND (?2 IS NULL OR agent_id = ?2) ORDER BY id LIMIT ?3",
         )?
         .query_map(params![after, agent.map(AgentId::as_str), limit], |row| {
@@ -252,6 +255,7 @@ pub fn events_after(
                 agent_id: parsed_option(row, 3)?,
                 summary: row.get(4)?,
                 update: json_option(row, 5)?,
+                rollout: parsed_option(row, 6)?,
             })
         })?
         .collect()

@@ -2,8 +2,9 @@
 
 use kenny_core::rollout::Standing;
 use kenny_proto::api::{Hold, TimelineEntry, Update};
-use kenny_proto::{AgentId, UpdateId};
+use kenny_proto::{AgentId, RolloutId, UpdateId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use semver::Version;
 
 use super::rows::{json, json_option, named, parsed, parsed_option, to_json, word};
 use crate::fleet::HeldVersion;
@@ -70,6 +71,32 @@ pub fn save_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::
         insert.execute(params![id, position, entry.step, entry.at.to_string(), entry.detail])?;
     }
     Ok(())
+}
+
+/// Says that an update is part of a rollout from now on.
+pub fn join_rollout(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
+    let rollout = record.update.rollout.map(|rollout| rollout.to_string());
+    connection.execute(
+        "UPDATE updates SET rollout_id = ?2 WHERE id = ?1",
+        params![record.update.id.to_string(), rollout],
+    )?;
+    Ok(())
+}
+
+/// The version that an agent left when a rollout brought it to another, and that it kept therefore.
+pub fn left_in_rollout(
+    connection: &Connection,
+    id: &AgentId,
+    rollout: RolloutId,
+) -> rusqlite::Result<Option<Version>> {
+    let left = connection
+        .prepare_cached(
+            "SELECT from_version FROM updates WHERE agent_id = ?1 AND rollout_id = ?2 AND state = 'succeeded'
+             AND from_version IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+        )?
+        .query_row(params![id.as_str(), rollout.to_string()], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(left.and_then(|left| left.parse().ok()))
 }
 
 /// Deletes all but the newest updates that the server began by itself without success, and that the agent told of.
@@ -292,7 +319,6 @@ mod tests {
     use jiff::Timestamp;
     use kenny_core::rollout::Tally;
     use kenny_proto::api::{UpdateKind, UpdateOrigin, UpdateState};
-    use semver::Version;
 
     use super::*;
     use crate::auth::TokenHash;

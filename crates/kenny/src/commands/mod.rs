@@ -12,6 +12,8 @@ mod invitations;
 mod keys;
 mod login;
 mod releases;
+mod rollout;
+mod rollout_watch;
 mod sign;
 mod status;
 mod tokens;
@@ -81,6 +83,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Release(ReleaseCommand::Fetch(args)) => {
             sign::fetch(&client, output, &args.repository).await
         }
+        Command::Rollout(command) => rollout::run(&client, output, command).await,
+        Command::Channel(args) => rollout::channel(&client, output, args).await,
         Command::Update(args) => update::run(&client, output, args).await,
         Command::Rollback(args) => update::roll_back(&client, output, args).await,
         Command::Updates { agent } => update::list(&client, output, &agent).await,
