@@ -23,6 +23,7 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::releases::Uplink;
 use crate::rollout::staged::Rollouts;
 use crate::store::Store;
 use crate::trust::Trust;
@@ -55,6 +56,8 @@ pub struct App {
     pub store: Store,
     /// Every agent.
     pub fleet: Fleet,
+    /// The cap on all downloads together.
+    pub uplink: Uplink,
     /// The rollouts that are not over.
     pub rollouts: Rollouts,
     /// Every release.

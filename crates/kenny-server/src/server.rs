@@ -27,8 +27,8 @@ use crate::limits::{self, Bounds, Doorkeeper, Limits};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
-use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
+use crate::releases::{ReleaseFiles, Uplink};
 use crate::rollout::staged::{self, Policies, Rollouts, Staged};
 use crate::store::{DataDir, Store, account_rows, rollout_rows, rows, trust_rows, update_rows};
 use crate::trust::Trust;
@@ -85,6 +85,7 @@ impl Server {
             door: Door::default(),
             agent_ca,
             fleet: kept.fleet,
+            uplink: Uplink::new(config.download_limit),
             rollouts: Rollouts::new(
                 kept.rollouts,
                 kept.policies,

@@ -132,15 +132,34 @@ async fn every_tool_of_mcp_keeps_to_its_role() {
     rig.agent("pc-1").await;
     for (role, token) in tokens(&rig).await {
         let tools = CATALOGUE.iter().map(|tool| (tool.name, tool.underscore_name()));
-        let all = tools.chain([("list_agents", "list_agents".to_owned())]);
+        let own = [
+            "list_agents",
+            "set_agent",
+            "list_rollouts",
+            "plan_rollout",
+            "start_rollout",
+            "pause_rollout",
+        ]
+        .map(|name| (name, name.to_owned()));
+        let all = tools.chain(own);
         for (name, spelled) in all {
             let needed = match name {
-                TELEMETRY_COLLECT | "list_agents" => Role::Viewer,
+                TELEMETRY_COLLECT | "list_agents" | "list_rollouts" | "plan_rollout" => {
+                    Role::Viewer
+                }
                 _ => Role::Operator,
+            };
+            let arguments = match name {
+                "set_agent" => json!({"agent_id": "pc-1", "owner": "anna"}),
+                "plan_rollout" | "start_rollout" => {
+                    json!({"version": "1.0.0", "selection": {"everyone": true}})
+                }
+                "pause_rollout" => json!({"rollout_id": "x"}),
+                _ => json!({"agent_id": "pc-1", "version": "1.0.0"}),
             };
             let message = json!({
                 "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-                "params": {"name": spelled, "arguments": {"agent_id": "pc-1", "version": "1.0.0"}}
+                "params": {"name": spelled, "arguments": arguments}
             });
             let request = rig.http.post(format!("{}/mcp", rig.url)).bearer_auth(&token);
             let request = request

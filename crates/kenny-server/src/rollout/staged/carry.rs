@@ -31,12 +31,26 @@ const LOOKS: usize = 32;
 pub async fn step(app: &Arc<App>, id: RolloutId, now: Timestamp) -> Result<(), StoreError> {
     join(app, id, now).await?;
     for _ in 0..LOOKS {
-        if !once(app, id, now).await? {
-            break;
+        match once(app, id, now).await? {
+            Looked::Did => {}
+            // Somebody has an agent's intent in hand at this moment: the next look finds it free.
+            Looked::Waits => return Ok(()),
+            Looked::Nothing => break,
         }
     }
     app.rollouts.lock().retain(|rollout| rollout.head.id != id || rollout.is_unfinished());
     Ok(())
+}
+
+/// What a look came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// Something was done: what is due now is another question.
+    Did,
+    /// Something is due and cannot be done yet.
+    Waits,
+    /// Nothing is due.
+    Nothing,
 }
 
 /// Takes agents in that are selected since, and forgets those that are gone.
@@ -92,9 +106,12 @@ struct Told {
     summary: String,
 }
 
-/// One look. True when it did something.
-async fn once(app: &Arc<App>, id: RolloutId, now: Timestamp) -> Result<bool, StoreError> {
-    let Some((effects, before, shown)) = planned(app, id, now) else { return Ok(false) };
+/// One look.
+async fn once(app: &Arc<App>, id: RolloutId, now: Timestamp) -> Result<Looked, StoreError> {
+    let Some((effects, before, shown)) = planned(app, id, now) else {
+        return Ok(Looked::Nothing);
+    };
+    let is_due = !effects.is_empty();
     // Whoever writes an agent's intent at this moment may change what the effect was made of: that agent's turn comes with
     // the next look.
     let agents = concerned(app, &effects);
@@ -128,7 +145,11 @@ async fn once(app: &Arc<App>, id: RolloutId, now: Timestamp) -> Result<bool, Sto
         change.write(app).await?;
         change.put(app, now);
     }
-    Ok(is_changed)
+    Ok(match (is_changed, is_due) {
+        (true, _) => Looked::Did,
+        (false, true) => Looked::Waits,
+        (false, false) => Looked::Nothing,
+    })
 }
 
 /// What is due of a rollout, the rollout, and how its stages stand; nothing where nothing is to be written.
