@@ -47,7 +47,8 @@ pub struct MemberFacts {
     pub state: MemberState,
     /// Since when.
     pub since: Timestamp,
-    /// When its update was last begun. It stays through a taking back and a retry: the rate counts it.
+    /// When its update was last begun. It stays through a taking back and a retry: the rate counts it, though only once
+    /// for one that is begun twice within a minute.
     pub begun_at: Option<Timestamp>,
     /// An operator resumed the rollout although this one is bad: it does not halt it again.
     pub forgiven: bool,
@@ -151,7 +152,8 @@ pub enum Effect {
     /// The agent's intent ends, and a member in flight waits again (`since` becomes `now`); a silent one stays silent.
     TakeBack(AgentId),
     /// The member is in flight, `since` and `begun_at` become `now`, `forgiven` false, and the agent's intent becomes
-    /// the target; of a rollback, the version that it kept.
+    /// the target; of a rollback, the version that it kept. Attempts after the first are the reconciler's: it asks
+    /// [`window::is_open`](super::window::is_open) before it makes one.
     Begin(AgentId),
     /// The rollout has reached this stage, `stage_since` becomes `now`.
     Advance {

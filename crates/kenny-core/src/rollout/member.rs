@@ -54,6 +54,9 @@ pub(super) fn turn(course: &Course, facts: &MemberFacts, now: Timestamp) -> Turn
         MemberState::InFlight => match &facts.outcome {
             Outcome::Succeeded => Turn::Settle(MemberState::Succeeded, None),
             Outcome::Blamed { rolled_back, detail } => blamed(*rolled_back, detail),
+            Outcome::None | Outcome::Excused { .. } if got_there(course, facts) => {
+                Turn::Settle(MemberState::Succeeded, None)
+            }
             outcome @ (Outcome::None | Outcome::Excused { .. }) => {
                 in_flight(course, facts, outcome, now)
             }
@@ -61,6 +64,9 @@ pub(super) fn turn(course: &Course, facts: &MemberFacts, now: Timestamp) -> Turn
         MemberState::Silent => match &facts.outcome {
             Outcome::Succeeded => Turn::Settle(MemberState::Succeeded, None),
             Outcome::Blamed { rolled_back, detail } => blamed(*rolled_back, detail),
+            Outcome::None | Outcome::Excused { .. } if got_there(course, facts) => {
+                Turn::Settle(MemberState::Succeeded, None)
+            }
             Outcome::None | Outcome::Excused { .. } => Turn::Stay,
         },
         MemberState::Succeeded
@@ -160,6 +166,12 @@ fn in_flight(course: &Course, facts: &MemberFacts, outcome: &Outcome, now: Times
         )
         | None => Turn::Stay,
     }
+}
+
+/// It connected with the target, and no attempt is open that could still be rolled back: somebody installed it by hand,
+/// or the word about its end was lost.
+fn got_there(course: &Course, facts: &MemberFacts) -> bool {
+    facts.online && !facts.in_hand && !facts.overtaken && is_there(course, facts) == Some(true)
 }
 
 fn unless_overtaken(facts: &MemberFacts) -> Turn {

@@ -35,7 +35,7 @@ pub(super) fn of_halt<'a>(
         None => format!("{who} did not make it ({})", ends.list(course.kind)),
     };
     let tolerated = match (bad > count.view.tolerated, count.view.tolerated) {
-        (false, _) => "no other has made it".to_owned(),
+        (false, _) => "no PC of the stage has made it".to_owned(),
         (true, 0) => "none is tolerated".to_owned(),
         (true, 1) => "1 is tolerated".to_owned(),
         (true, tolerated) => format!("{tolerated} are tolerated"),

@@ -115,3 +115,21 @@ fn named(stages: &[Stage]) -> BTreeMap<&AgentId, u32> {
 fn position(number: u32) -> usize {
     usize::try_from(number).expect("a pointer has at least 32 bits")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashes_are_those_that_the_world_knows() {
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            assert_eq!(fnv1a(FNV_BASIS, text.as_bytes()), hash, "FNV-1a of `{text}`");
+        }
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf, "splitmix64's first number from 0");
+        assert_eq!(mix(1_234_567), 6_457_827_717_110_365_317, "and from 1234567");
+    }
+}

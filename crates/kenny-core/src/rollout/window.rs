@@ -46,6 +46,10 @@ pub fn next_open(windows: &[Window], utc_offset_s: Option<i32>, from: Timestamp)
                 next = Some(begin);
             }
         }
+        // What begins on a later day begins later, and what is open began yesterday or today.
+        if next.is_some() && day >= today {
+            break;
+        }
     }
     match next {
         Some(begin) => Timestamp::from_second(begin - offset).unwrap_or(Timestamp::MAX),
