@@ -65,6 +65,9 @@ pub fn hold_names(state: &AgentState, version: &str) -> Vec<String> {
 /// Makes the next attempt of an agent's intent and sends it, when it is still due at `now`.
 pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
     let _intent = entry.intent.lock().await;
+    if !is_in_time(&app, &entry, now) {
+        return;
+    }
     let Some((record, last, holds)) = next(&app, &entry, now) else { return };
     let row = record.clone();
     let written = app
@@ -99,6 +102,16 @@ pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
     }
     app.fleet.mark(&entry);
     act(&app, &entry, now);
+}
+
+/// True unless a rollout wants it, whose maintenance windows are closed at the PC. The timer asks again.
+fn is_in_time(app: &App, entry: &AgentEntry, now: Timestamp) -> bool {
+    let (rollout, utc_offset_s) = {
+        let state = entry.lock();
+        let rollout = state.desired.as_ref().and_then(|desired| desired.rollout);
+        (rollout, state.facts.as_ref().and_then(|facts| facts.utc_offset_s))
+    };
+    rollout.is_none_or(|rollout| app.rollouts.is_window_open(rollout, utc_offset_s, now))
 }
 
 type Attempt = (Box<UpdateRecord>, Option<Box<UpdateRecord>>, Vec<String>);

@@ -98,6 +98,9 @@ async fn a_rollout_brings_everybody_to_the_version_in_stages() {
     assert_eq!(seen["agent"]["desired_version"], json!(null), "its part is over");
     let update = &seen["updates"][0];
     assert_eq!((&update["origin"], &update["rollout"]), (&json!("rollout"), &json!(id)));
+    let audited = rig.get("/audit?agent=pc-0&action=update.request").await;
+    let row = &audited["rows"][0];
+    assert_eq!((&row["face"], &row["facts"]["rollout"]), (&json!("rollout"), &json!(id)), "{row}");
     let listed = rig.get("/rollouts").await;
     assert_eq!(listed["rollouts"][0]["stages"][1]["succeeded"], 5);
     let kinds: Vec<String> = rig.kinds_of_rollouts().await;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kenny_core::rollout::selection;
+use kenny_core::rollout::{selection, window};
 use kenny_proto::rollout::{
     Channel, MemberState, Preset, RolloutKind, RolloutState, Selection, StageView, Strategy,
 };
@@ -234,6 +234,13 @@ impl Rollouts {
     fn handled(&self, channel: Channel, version: Version, added_at: Timestamp) {
         let mut handled = self.handled.lock().unwrap_or_else(PoisonError::into_inner);
         handled.insert(channel, (version, added_at));
+    }
+
+    /// True while the rollout lets an update begin at a PC of this local time, and where it is over.
+    pub fn is_window_open(&self, id: RolloutId, utc_offset_s: Option<i32>, now: Timestamp) -> bool {
+        let unfinished = self.lock();
+        let rollout = unfinished.iter().find(|rollout| rollout.head.id == id);
+        rollout.is_none_or(|it| window::is_open(&it.head.strategy.windows, utc_offset_s, now))
     }
 
     /// True while an open rollout decides about this agent.
