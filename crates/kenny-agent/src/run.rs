@@ -205,6 +205,7 @@ fn meta(driver: &Driver, policy: &Policy, mode: Mode, sha256: Option<Sha256Diges
         service: Some(mode == Mode::Service),
         update: driver.report(),
         paused: policy.pause(Timestamp::now()),
+        utc_offset_s: platform::utc_offset_s(),
     }
 }
 

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::frames::{Snapshot, ToolError};
 use crate::policy::Pause;
+use crate::rollout::AgentSettings;
 use crate::update::{Failure, Phase, PhaseAt};
-use crate::{AgentId, Arch, Invitation, Os, PublicKey, Sha256Digest, UpdateId};
+use crate::{AgentId, Arch, Invitation, Os, PublicKey, RolloutId, Sha256Digest, UpdateId};
 
 /// An error, as RFC 9457 (`application/problem+json`) has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,9 @@ pub struct Agent {
     /// Somebody at the PC paused it: it refuses what changes something, updates too, and those wait.
     #[serde(default)]
     pub paused: Option<Pause>,
+    /// What the operator says of it.
+    #[serde(default)]
+    pub settings: AgentSettings,
 }
 
 /// How an agent proves who it is.
@@ -289,6 +293,10 @@ pub struct Update {
     /// Who started it.
     #[serde(default)]
     pub origin: UpdateOrigin,
+    /// The rollout that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub rollout: Option<RolloutId>,
     /// Which attempt at this version on this agent it is, from 1; counted anew after a success and after a hold.
     #[serde(default = "first")]
     pub attempt: u32,
@@ -350,6 +358,8 @@ pub enum UpdateOrigin {
     Retry,
     /// The agent told of it: it was started at the PC, or by a tool call that named the file.
     Agent,
+    /// A rollout began it.
+    Rollout,
 }
 
 /// How an update stands for the operator.
@@ -532,13 +542,18 @@ pub struct Event {
     pub at: Timestamp,
     /// `agent_online`, `agent_offline`, `agent_created`, `agent_removed`, `agent_rejected`, `release_added`, `release_removed`, `update_changed`,
     /// `tool_called`, `intent_cleared`, `agent_held`, `hold_cleared`, `trust_changed` (signed metadata was published),
-    /// `trust_expiring`.
+    /// `trust_expiring`, `agent_changed`, `channels_changed`, and of rollouts `rollout_started`, `rollout_stage`, `rollout_member` (it has
+    /// its outcome), `rollout_paused`, `rollout_resumed`, `rollout_halted`, `rollout_completed`, `rollout_cancelled`.
     pub kind: String,
     /// The agent that it is about.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub agent_id: Option<AgentId>,
     /// One sentence for people.
     pub summary: String,
+    /// The rollout that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Uuid))]
+    pub rollout: Option<RolloutId>,
     /// The update, with `update_changed`; without its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<Box<Update>>,

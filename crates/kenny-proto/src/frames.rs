@@ -257,7 +257,15 @@ pub struct Meta {
     /// Somebody at the PC paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// The PC's local time minus UTC now, in seconds: maintenance windows are in local time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utc_offset_s: Option<i32>,
 }
+
+/// The section of telemetry that tells of the PC itself.
+pub const HOST_SECTION: &str = "host";
+/// Its field that has what [`Meta::utc_offset_s`] had: clocks change while a PC stays connected.
+pub const UTC_OFFSET_FIELD: &str = "utc_offset_s";
 
 impl Meta {
     /// True when the agent announced 0.3 or later, and so understands `welcome` and `cancel`.

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod api;
 pub mod audit;
+pub mod channels;
 mod digest;
 pub mod enrolment;
 pub mod frames;

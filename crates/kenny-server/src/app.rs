@@ -23,6 +23,8 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::releases::Uplink;
+use crate::rollout::staged::Rollouts;
 use crate::store::Restricted;
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
@@ -56,6 +58,10 @@ pub struct App {
     pub proofs_ended: watch::Sender<()>,
     /// Every agent.
     pub fleet: Fleet,
+    /// The cap on all downloads together.
+    pub uplink: Uplink,
+    /// The rollouts that are not over.
+    pub rollouts: Rollouts,
     /// Every release.
     pub releases: Releases,
     /// By whose keys they are authorised.

@@ -1,6 +1,7 @@
 //! What the operator can set: flags, each also as an environment variable, checked once at start.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use kenny_proto::audit::AuditAnchor;
 use url::Url;
 
 use crate::limits::Limits;
+use crate::releases::bytes_per_s;
 use crate::trust::Lifetimes;
 
 /// The command line of `kenny-server`.
@@ -102,6 +104,10 @@ pub struct Options {
     /// it is renewed after a quarter of that.
     #[arg(long, env = "KENNY_TIMESTAMP_HOURS", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
     pub timestamp_hours: u32,
+    /// Cap on all downloads of releases together in bytes per second, such as 500k or 2M, so that many agents that update at once
+    /// do not take the whole line.
+    #[arg(long, env = "KENNY_DOWNLOAD_LIMIT", value_name = "BYTES", value_parser = bytes_per_s)]
+    pub download_limit: Option<NonZeroU64>,
     /// For tests: milliseconds that the server waits after a first failed update; later waits grow from it.
     #[arg(long, value_name = "MS", hide = true)]
     pub retry_backoff_ms: Option<u64>,
@@ -148,6 +154,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// Bounds for whoever has not proved who it is.
     pub limits: Limits,
+    /// The cap on all downloads together, in bytes per second.
+    pub download_limit: Option<NonZeroU64>,
     /// For how long the server's own signatures hold.
     pub lifetimes: Lifetimes,
 }
@@ -191,6 +199,7 @@ impl Config {
             pace: Pace::default(),
             trusted_proxies: Vec::new(),
             limits: Limits::default(),
+            download_limit: None,
             lifetimes: Lifetimes::default(),
         }
     }
@@ -218,6 +227,7 @@ impl Config {
             public_url: options.public_url,
             trusted_proxies: options.trusted_proxy.iter().map(IpAddr::to_canonical).collect(),
             agent_ca: options.agent_ca,
+            download_limit: options.download_limit,
             ..Self::new(data_dir)
         }
     }

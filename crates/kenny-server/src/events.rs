@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use kenny_proto::AgentId;
 use kenny_proto::api::{Event, Update, UpdateKind};
+use kenny_proto::{AgentId, RolloutId};
 use tokio::sync::broadcast;
 
 use crate::store::Store;
@@ -23,6 +23,8 @@ pub mod kind {
     pub const AGENT_OFFLINE: &str = "agent_offline";
     /// The operator made an agent.
     pub const AGENT_CREATED: &str = "agent_created";
+    /// The operator said something of an agent.
+    pub const AGENT_CHANGED: &str = "agent_changed";
     /// The operator removed an agent.
     pub const AGENT_REMOVED: &str = "agent_removed";
     /// The operator invited a PC to be an agent.
@@ -49,6 +51,24 @@ pub mod kind {
     pub const AGENT_HELD: &str = "agent_held";
     /// The operator cleared a hold.
     pub const HOLD_CLEARED: &str = "hold_cleared";
+    /// The operator said what publishing a release starts by itself.
+    pub const CHANNELS_CHANGED: &str = "channels_changed";
+    /// A rollout began.
+    pub const ROLLOUT_STARTED: &str = "rollout_started";
+    /// A rollout reached its next stage.
+    pub const ROLLOUT_STAGE: &str = "rollout_stage";
+    /// A member of a rollout has its outcome.
+    pub const ROLLOUT_MEMBER: &str = "rollout_member";
+    /// The operator paused a rollout.
+    pub const ROLLOUT_PAUSED: &str = "rollout_paused";
+    /// The operator had a rollout go on.
+    pub const ROLLOUT_RESUMED: &str = "rollout_resumed";
+    /// A rollout stopped itself.
+    pub const ROLLOUT_HALTED: &str = "rollout_halted";
+    /// Every member of a rollout has its outcome.
+    pub const ROLLOUT_COMPLETED: &str = "rollout_completed";
+    /// The operator ended a rollout.
+    pub const ROLLOUT_CANCELLED: &str = "rollout_cancelled";
     /// Signed metadata was published.
     pub const TRUST_CHANGED: &str = "trust_changed";
     /// The end of signed metadata comes near, or is there.
@@ -89,6 +109,18 @@ impl Events {
     /// Tells and keeps an event about an agent, or about none.
     pub fn publish(&self, kind: &str, agent_id: Option<&AgentId>, summary: String) {
         self.send(Self::event(kind, agent_id, summary, None), true);
+    }
+
+    /// Tells and keeps an event about a rollout, and about one of its agents where it is named.
+    pub fn rollout(
+        &self,
+        kind: &str,
+        rollout: RolloutId,
+        agent_id: Option<&AgentId>,
+        summary: String,
+    ) {
+        let event = Self::event(kind, agent_id, summary, None);
+        self.send(Event { rollout: Some(rollout), ..event }, true);
     }
 
     /// Tells and keeps that an update changed.
@@ -147,6 +179,7 @@ impl Events {
             kind: kind.to_owned(),
             agent_id: agent_id.cloned(),
             summary,
+            rollout: update.and_then(|update| update.rollout),
             update: update.map(|update| Box::new(Update { log: Vec::new(), ..update.clone() })),
         }
     }

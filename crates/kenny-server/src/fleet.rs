@@ -16,7 +16,8 @@ use kenny_proto::api::{
 };
 use kenny_proto::frames::Meta;
 use kenny_proto::policy::Pause;
-use kenny_proto::{AgentId, Arch, Os, PublicKey, Sha256Digest, UpdateReport};
+use kenny_proto::rollout::AgentSettings;
+use kenny_proto::{AgentId, Arch, Os, PublicKey, RolloutId, Sha256Digest, UpdateReport};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -50,6 +51,9 @@ pub struct AgentFacts {
     /// Whether it runs signed releases alone, as its telemetry says.
     #[serde(default)]
     pub pins_root: Option<bool>,
+    /// Its local time minus UTC, in seconds.
+    #[serde(default)]
+    pub utc_offset_s: Option<i32>,
 }
 
 impl From<&Meta> for AgentFacts {
@@ -64,6 +68,7 @@ impl From<&Meta> for AgentFacts {
             sha256: meta.sha256,
             paused: meta.paused.clone(),
             pins_root: None,
+            utc_offset_s: meta.utc_offset_s,
         }
     }
 }
@@ -112,6 +117,8 @@ pub struct Desired {
     pub version: Version,
     /// Go there even if what runs is newer.
     pub allow_downgrade: bool,
+    /// The rollout that wants it; none where an operator does.
+    pub rollout: Option<RolloutId>,
 }
 
 impl From<&Desired> for Intent {
@@ -162,6 +169,8 @@ pub struct AgentState {
     pub last_seen_at: Option<Timestamp>,
     /// What it said of itself.
     pub facts: Option<Box<AgentFacts>>,
+    /// What the operator says of it.
+    pub settings: Box<AgentSettings>,
     /// What it should run.
     pub desired: Option<Desired>,
     /// What that version came to so far.
@@ -194,6 +203,7 @@ impl AgentEntry {
                 created_at: row.created_at,
                 last_seen_at: row.last_seen_at,
                 facts: row.facts.map(Box::new),
+                settings: Box::new(row.settings),
                 desired: row.desired,
                 standing: Standing::default(),
                 update: update.map(Box::new),
@@ -246,6 +256,7 @@ impl AgentEntry {
             hold: state.hold().cloned(),
             next_attempt: state.next_attempt(pace, now),
             paused: state.paused(now).cloned(),
+            settings: (*state.settings).clone(),
         }
     }
 }

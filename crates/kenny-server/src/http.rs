@@ -39,7 +39,11 @@ pub fn router(app: &Arc<App>, limits: &Limits) -> Router {
         .method_not_allowed_fallback(api::problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(Arc::clone(app))
-        .merge(releases::router(app.releases.files.clone(), app.releases.signer.clone()))
+        .merge(releases::router(
+            app.releases.files.clone(),
+            app.releases.signer.clone(),
+            app.uplink.clone(),
+        ))
         .merge(mcp::router(Arc::clone(app)))
         .layer(RequestBodyTimeoutLayer::new(limits.body_pause))
         .layer(from_fn_with_state(Arc::clone(app), limits::admit))

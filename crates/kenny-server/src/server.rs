@@ -27,10 +27,11 @@ use crate::limits::{self, Bounds, Doorkeeper, Limits};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
-use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
+use crate::releases::{ReleaseFiles, Uplink};
+use crate::rollout::staged::{self, Policies, Rollouts, Staged};
 use crate::store::{
-    DataDir, Restricted, Right, Store, account_rows, rows, trust_rows, update_rows,
+    DataDir, Restricted, Right, Store, account_rows, rollout_rows, rows, trust_rows, update_rows,
 };
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
@@ -86,6 +87,13 @@ impl Server {
             door: Door::default(),
             agent_ca,
             fleet: kept.fleet,
+            uplink: Uplink::new(config.download_limit),
+            rollouts: Rollouts::new(
+                kept.rollouts,
+                kept.policies,
+                kept.artifact_secret.0,
+                Timestamp::now(),
+            ),
             releases: Releases::new(files, Signer::new(&kept.artifact_secret.0), kept.releases),
             doorkeeper: Doorkeeper::new(config.limits.clone(), config.trusted_proxies.clone()),
             ready: tokio::sync::Mutex::default(),
@@ -218,7 +226,9 @@ impl Background {
         let uses = tokio::spawn(async move { accounts.write_uses().await });
         let kept = Arc::clone(app);
         let artifacts = tokio::spawn(async move { ops::releases::run_sweeper(&kept).await });
-        let tasks = [sweeper, writer, timer, trust, uses, artifacts];
+        let many = Arc::clone(app);
+        let rollouts = tokio::spawn(async move { staged::run(&many).await });
+        let tasks = [sweeper, writer, timer, trust, uses, artifacts, rollouts];
         Self(tasks.map(|task| task.abort_handle()).into())
     }
 
@@ -235,6 +245,8 @@ struct Kept {
     directory: Directory,
     artifact_secret: Sha256Digest,
     fleet: Fleet,
+    rollouts: Vec<Staged>,
+    policies: Policies,
     releases: Vec<kenny_proto::api::Release>,
     newest_event: Option<i64>,
     trust: trust_rows::Kept,
@@ -265,6 +277,8 @@ impl Kept {
                             holds: update_rows::holds(connection)?,
                         },
                     ),
+                    rollouts: rollout_rows::unfinished(connection)?,
+                    policies: Policies::read(connection)?,
                     releases: rows::releases(connection)?,
                     newest_event: rows::event_range(connection)?.map(|(_, newest)| newest),
                     trust: trust_rows::kept(connection, Sha256Digest(auth::random_bytes()))?,

@@ -34,6 +34,7 @@ pub fn event(id: i64) -> Event {
         kind: "tool_called".to_owned(),
         agent_id: None,
         summary: format!("event {id}"),
+        rollout: None,
         update: None,
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod agents;
 mod audit;
+pub mod rollouts;
 mod signing;
 mod updates;
 
@@ -15,17 +16,19 @@ use url::Url;
 pub use accounts::{AccountCommand, LoginArgs, TokenCommand, TotpCommand};
 pub use agents::AgentCommand;
 pub use audit::{AuditCommand, AuditListArgs, AuditVerifyArgs};
+pub use rollouts::{ChannelArgs, RolloutCommand};
 pub use signing::{InitArgs, KeyArgs, KeysCommand, ReleaseCommand, RotateArgs, SignArgs};
 pub use updates::{RollbackArgs, UpdateArgs, WatchArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked
-  1  the operation failed (a tool's error, an update rolled back or failed)
+  1  the operation failed (a tool's error, an update rolled back or failed, a rollout halted
+     or cancelled)
   2  wrong usage or input
   3  the server is not reachable
   4  not logged in, or not allowed to
-  5  there is no such agent, tool, release, update, account or token
+  5  there is no such agent, tool, release, update, rollout, account or token
   6  the agent is offline
   7  timed out while waiting
 
@@ -90,6 +93,11 @@ pub enum Command {
     /// Make and replace the keys that sign releases; no server ever gets their private halves
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Bring a version to many agents, in stages that stop by themselves
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Show or set what publishing a release begins by itself
+    Channel(ChannelArgs),
     /// Have an agent run another version
     Update(UpdateArgs),
     /// Have an agent go back to the version that it ran before its last update

@@ -3,6 +3,7 @@
 mod accounts;
 mod agents;
 mod releases;
+mod rollouts;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -119,7 +120,7 @@ impl Client {
         self.read(self.send(request).await?).await
     }
 
-    async fn quick<T: DeserializeOwned>(
+    pub(crate) async fn quick<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &[&str],

@@ -110,8 +110,10 @@ pub fn what(update: &Update) -> String {
     };
     match (update.origin, update.attempt) {
         (UpdateOrigin::Agent, _) => format!("{kind}, not from here"),
-        (UpdateOrigin::Operator | UpdateOrigin::Retry, ..=1) => kind.to_owned(),
-        (UpdateOrigin::Operator | UpdateOrigin::Retry, attempt) => {
+        (UpdateOrigin::Operator | UpdateOrigin::Retry | UpdateOrigin::Rollout, ..=1) => {
+            kind.to_owned()
+        }
+        (UpdateOrigin::Operator | UpdateOrigin::Retry | UpdateOrigin::Rollout, attempt) => {
             format!("{kind}, attempt {attempt}")
         }
     }

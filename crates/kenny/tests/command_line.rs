@@ -102,6 +102,7 @@ async fn events() -> Response {
             kind: "update_changed".to_owned(),
             agent_id: None,
             summary: String::new(),
+            rollout: None,
             update: Some(Box::new(update)),
         };
         let data = serde_json::to_string(&event).unwrap();

@@ -5,6 +5,11 @@ mod linux;
 #[cfg(windows)]
 mod windows;
 
+#[cfg_attr(windows, path = "time_zone_windows.rs")]
+mod time_zone;
+
+pub use time_zone::utc_offset_s;
+
 #[cfg(not(windows))]
 pub use linux::*;
 #[cfg(windows)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kenny_core::health;
 use kenny_proto::MAX_PUSH_BYTES;
-use kenny_proto::frames::{Section, Snapshot, Status};
+use kenny_proto::frames::{HOST_SECTION, Section, Snapshot, Status, UTC_OFFSET_FIELD};
 use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::tools::TelemetryArgs;
 use serde_json::{Map, Value, json};
@@ -49,7 +49,7 @@ struct Refused {
 type Collector = fn(&Telemetry) -> io::Result<Section>;
 
 const COLLECTORS: [(&str, Collector); 8] = [
-    ("host", host),
+    (HOST_SECTION, host),
     ("uptime", uptime),
     ("memory", memory),
     ("disk", disk),
@@ -166,7 +166,10 @@ fn section(status: Status, summary: String, fields: Value) -> Section {
 #[expect(clippy::unnecessary_wraps, reason = "the signature of a collector")]
 fn host(_: &Telemetry) -> io::Result<Section> {
     let (hostname, os) = (platform::hostname(), platform::os_version());
-    let fields = json!({"hostname": hostname, "os": platform::OS, "os_version": os, "arch": platform::native_arch()});
+    let fields = json!({
+        "hostname": hostname, "os": platform::OS, "os_version": os, "arch": platform::native_arch(),
+        UTC_OFFSET_FIELD: platform::utc_offset_s()
+    });
     Ok(section(Status::Ok, format!("{hostname}, {os}"), fields))
 }
 

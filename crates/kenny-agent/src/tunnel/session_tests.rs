@@ -66,6 +66,7 @@ async fn pair_with(credential: Credential) -> Pair {
         service: None,
         update: None,
         paused: None,
+        utc_offset_s: None,
     };
     let agent_id = config.agent_id;
     let (times, accepted) = watch::channel(0);

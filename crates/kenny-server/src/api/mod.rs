@@ -1,6 +1,7 @@
 //! The REST API under `/api/v1`: a thin face of `ops`.
 
 mod accounts;
+mod agent_settings;
 mod agents;
 mod audit;
 mod events;
@@ -10,6 +11,7 @@ mod invitations;
 mod me;
 pub mod problem;
 mod releases;
+mod rollouts;
 mod tokens;
 mod tools;
 mod trust;
@@ -77,7 +79,7 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::show, accounts::change, accounts::remove))
         .routes(routes!(accounts::reset))
         .routes(routes!(agents::list, agents::create))
-        .routes(routes!(agents::show, agents::remove))
+        .routes(routes!(agents::show, agent_settings::change, agents::remove))
         .routes(routes!(invitations::invite, invitations::withdraw))
         .routes(routes!(invitations::list))
         .routes(routes!(invitations::server))
@@ -94,6 +96,14 @@ pub fn router() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(trust::metadata, trust::publish))
         .routes(routes!(trust::take_artifact))
         .routes(routes!(trust::make_online_key))
+        .routes(routes!(rollouts::list, rollouts::start))
+        .routes(routes!(rollouts::plan))
+        .routes(routes!(rollouts::show))
+        .routes(routes!(rollouts::pause))
+        .routes(routes!(rollouts::resume))
+        .routes(routes!(rollouts::cancel))
+        .routes(routes!(rollouts::roll_back))
+        .routes(routes!(rollouts::channels, rollouts::set_channels))
         .routes(routes!(events::follow))
         .routes(routes!(audit::read));
     let (routes, document) =

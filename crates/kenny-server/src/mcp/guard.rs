@@ -146,11 +146,12 @@ async fn needed_scope(request: Request) -> Result<(Request, Scope), Response> {
         .into_response());
     };
     let call = serde_json::from_slice::<Call>(&bytes).ok();
-    let tool = call
-        .filter(|call| call.method == "tools/call")
-        .and_then(|call| call.params.name)
-        .and_then(|name| ToolSpec::find(&name));
-    let scope = if tool.is_some_and(|tool| tool.changes) { Scope::Operator } else { Scope::Viewer };
+    let tool = call.filter(|call| call.method == "tools/call").and_then(|call| call.params.name);
+    let changes = tool.is_some_and(|name| match ToolSpec::find(&name) {
+        Some(tool) => tool.changes,
+        None => super::tools::changes_something(&name),
+    });
+    let scope = if changes { Scope::Operator } else { Scope::Viewer };
     Ok((Request::from_parts(parts, Body::from(bytes)), scope))
 }
 

@@ -86,7 +86,8 @@ pub async fn call(
     })
 }
 
-fn answer(result: Result<impl Serialize, OpsError>) -> CallToolResult {
+/// What an operation of ours came to.
+pub fn answer(result: Result<impl Serialize, OpsError>) -> CallToolResult {
     match result {
         Ok(value) => {
             CallToolResult::structured(serde_json::to_value(value).expect("our types serialise"))

@@ -4,8 +4,10 @@
 //! Every request stands for itself, so that a restart of the server ends no conversation and nothing is kept for
 //! clients that never come back.
 
+mod agent_settings;
 mod guard;
 mod invitations;
+mod rollouts;
 mod tools;
 
 use std::sync::Arc;

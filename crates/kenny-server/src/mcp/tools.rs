@@ -14,7 +14,7 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
-use super::invitations;
+use super::{agent_settings, invitations, rollouts};
 use crate::api::problem::ApiProblem;
 use crate::app::App;
 use crate::ops::{self, Operator, OpsError};
@@ -37,8 +37,7 @@ pub struct Tools {
 impl Tools {
     /// The tools of this server.
     pub fn new(app: Arc<App>) -> Self {
-        let own = std::iter::once(list_agents()).chain(invitations::tools());
-        let tools = own.chain(CATALOGUE.iter().map(forwarded)).collect();
+        let tools = own().chain(CATALOGUE.iter().map(forwarded)).collect();
         Self { app, tools }
     }
 }
@@ -72,6 +71,14 @@ impl ServerHandler for Tools {
         let mut args = request.arguments.unwrap_or_default();
         let headers = &parts(&context)?.headers;
         let own = invitations::call(&self.app, &operator, &request.name, &args, headers).await;
+        if let Some(answer) = own {
+            return Ok(answer.into());
+        }
+        let own = rollouts::call(&self.app, &operator, &request.name, &args).await;
+        if let Some(answer) = own {
+            return Ok(answer.into());
+        }
+        let own = agent_settings::call(&self.app, &operator, &request.name, &args).await;
         if let Some(answer) = own {
             return Ok(answer.into());
         }
@@ -109,6 +116,22 @@ fn parts(context: &RequestContext<RoleServer>) -> Result<&Parts, ErrorData> {
 fn operator(context: &RequestContext<RoleServer>) -> Result<Arc<Operator>, ErrorData> {
     let operator = parts(context)?.extensions.get::<Arc<Operator>>();
     operator.cloned().ok_or_else(|| ErrorData::internal_error("the request has no operator", None))
+}
+
+/// The tools that are the server's own.
+fn own() -> impl Iterator<Item = Tool> {
+    std::iter::once(list_agents())
+        .chain(agent_settings::tools())
+        .chain(rollouts::tools())
+        .chain(invitations::tools())
+}
+
+/// True for a tool of the server's own that changes something.
+pub fn changes_something(name: &str) -> bool {
+    let is_look = |tool: &Tool| {
+        tool.annotations.as_ref().is_some_and(|hints| hints.read_only_hint == Some(true))
+    };
+    own().any(|tool| tool.name == name && !is_look(&tool))
 }
 
 fn list_agents() -> Tool {

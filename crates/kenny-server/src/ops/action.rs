@@ -12,6 +12,8 @@ pub enum Action {
     ShowAgent,
     /// Makes an agent.
     CreateAgent,
+    /// Says something of an agent: its name, owner, group, labels, channel and pin.
+    ChangeAgent,
     /// Removes an agent.
     RemoveAgent,
     /// Sees an agent's updates.
@@ -38,6 +40,26 @@ pub enum Action {
     AddRelease,
     /// Removes a release with its files.
     RemoveRelease,
+    /// Sees every rollout.
+    ListRollouts,
+    /// Sees one rollout.
+    ShowRollout,
+    /// Sees what a rollout would do.
+    PlanRollout,
+    /// Begins a rollout.
+    StartRollout,
+    /// Has a rollout begin nothing for now.
+    PauseRollout,
+    /// Has a rollout go on.
+    ResumeRollout,
+    /// Ends a rollout.
+    CancelRollout,
+    /// Has the agents of a rollout go back.
+    RollBackRollout,
+    /// Sees what publishing a release begins.
+    ShowChannels,
+    /// Says what publishing a release begins.
+    ChangeChannels,
     /// Sees what happens.
     FollowEvents,
     /// Reads the server's numbers.
@@ -111,10 +133,11 @@ pub enum Action {
 impl Action {
     /// Every action.
     #[cfg(test)]
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 61] = [
         Self::ListAgents,
         Self::ShowAgent,
         Self::CreateAgent,
+        Self::ChangeAgent,
         Self::RemoveAgent,
         Self::ListUpdates,
         Self::ShowUpdate,
@@ -128,6 +151,16 @@ impl Action {
         Self::ListReleases,
         Self::AddRelease,
         Self::RemoveRelease,
+        Self::ListRollouts,
+        Self::ShowRollout,
+        Self::PlanRollout,
+        Self::StartRollout,
+        Self::PauseRollout,
+        Self::ResumeRollout,
+        Self::CancelRollout,
+        Self::RollBackRollout,
+        Self::ShowChannels,
+        Self::ChangeChannels,
         Self::FollowEvents,
         Self::ReadMetrics,
         Self::ReadAudit,
@@ -178,6 +211,7 @@ impl Action {
             Self::ListAgents => "agent.list",
             Self::ShowAgent => "agent.show",
             Self::CreateAgent => "agent.create",
+            Self::ChangeAgent => "agent.change",
             Self::RemoveAgent => "agent.remove",
             Self::ListUpdates => "update.list",
             Self::ShowUpdate => "update.show",
@@ -190,6 +224,16 @@ impl Action {
             Self::ListReleases => "release.list",
             Self::AddRelease => "release.add",
             Self::RemoveRelease => "release.remove",
+            Self::ListRollouts => "rollout.list",
+            Self::ShowRollout => "rollout.show",
+            Self::PlanRollout => "rollout.plan",
+            Self::StartRollout => "rollout.start",
+            Self::PauseRollout => "rollout.pause",
+            Self::ResumeRollout => "rollout.resume",
+            Self::CancelRollout => "rollout.cancel",
+            Self::RollBackRollout => "rollout.roll_back",
+            Self::ShowChannels => "channel.show",
+            Self::ChangeChannels => "channel.change",
             Self::FollowEvents => "event.follow",
             Self::ReadMetrics => "metrics.read",
             Self::ReadAudit => "audit.read",
@@ -237,6 +281,10 @@ impl Action {
             | Self::ListTools
             | Self::CollectTelemetry
             | Self::ListReleases
+            | Self::ListRollouts
+            | Self::ShowRollout
+            | Self::PlanRollout
+            | Self::ShowChannels
             | Self::FollowEvents
             | Self::ReadMetrics
             | Self::ShowServer
@@ -259,12 +307,19 @@ impl Action {
             | Self::ReadTrustMetadata
             | Self::FetchTarget => Role::Viewer,
             Self::CreateAgent
+            | Self::ChangeAgent
             | Self::RemoveAgent
             | Self::RequestUpdate
             | Self::ClearIntent
             | Self::ClearHold
             | Self::RollBack
             | Self::CallTool
+            | Self::StartRollout
+            | Self::PauseRollout
+            | Self::ResumeRollout
+            | Self::CancelRollout
+            | Self::RollBackRollout
+            | Self::ChangeChannels
             | Self::AddRelease
             | Self::RemoveRelease
             | Self::InviteAgent
@@ -301,7 +356,10 @@ mod tests {
     fn what_changes_something_or_reads_a_pc_is_beyond_viewers() {
         for action in Action::ALL {
             let is_look = action.needs() == Role::Viewer;
-            let changes = ["create", "remove", "request", "clear", "rollback", "add"];
+            let changes = [
+                "create", "remove", "request", "clear", "rollback", "add", "start", "cancel",
+                "change",
+            ];
             let is_change = changes.iter().any(|word| action.name().ends_with(word));
             // A token of the own account may do no more than the account.
             let is_own = action.name().starts_with("token.");

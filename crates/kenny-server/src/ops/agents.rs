@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kenny_proto::CloseCode;
 use kenny_proto::api::{AgentCreated, AgentDetail, AgentList, NewAgent};
+use kenny_proto::rollout::AgentSettings;
 use rusqlite::Connection;
 use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
 
@@ -70,6 +71,7 @@ async fn make(
         last_seen_at: None,
         facts: None,
         desired: None,
+        settings: AgentSettings::default(),
     };
     let (hash, created_at) = (TokenHash::of(&token), row.created_at);
     let named = id.clone();

@@ -5,6 +5,7 @@ use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
 use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
 
+use super::RolloutError;
 use crate::accounts::{Busy, LoginError, TokenError, WeakPassword, seconds};
 use crate::invite::SetupError;
 use crate::releases::ReceiveError;
@@ -329,6 +330,9 @@ pub enum OpsError {
         /// What is there.
         there: Sha256Digest,
     },
+    /// About rollouts, and what agents say of themselves for them.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
     /// There is no installer to be had.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -442,6 +446,7 @@ impl OpsError {
                 ("nothing_to_go_back_to", 409, "There is nothing to go back to")
             }
             Self::ReleaseExists { .. } => ("release_exists", 409, "The release exists"),
+            Self::Rollout(error) => error.facts(),
             Self::Setup(SetupError::Gone(_) | SetupError::Carry { .. }) => {
                 ("no_installer", 500, "There is no installer")
             }

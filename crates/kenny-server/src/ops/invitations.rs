@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use kenny_proto::api::{AgentIdentity, AgentInvited, InvitationList, NewInvitation};
 use kenny_proto::invitation::{INVITATION_VERSION, INVITE_PATH};
+use kenny_proto::rollout::AgentSettings;
 use kenny_proto::{AgentId, Invitation, InvitationCode};
 use rusqlite::Connection;
 
@@ -77,6 +78,7 @@ async fn make(
             last_seen_at: None,
             facts: None,
             desired: None,
+            settings: AgentSettings::default(),
         });
         app.events.publish(kind::AGENT_CREATED, Some(&id), format!("{id} was created"));
     }

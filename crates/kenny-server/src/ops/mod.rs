@@ -5,6 +5,7 @@
 
 pub mod accounts;
 mod action;
+pub mod agent_settings;
 pub mod agents;
 pub mod audit;
 mod error;
@@ -16,6 +17,8 @@ mod permit;
 pub mod programs;
 pub mod releases;
 pub mod rollback;
+mod rollout_error;
+pub mod rollouts;
 pub mod sessions;
 pub mod tokens;
 pub mod tools;
@@ -25,6 +28,7 @@ pub mod updates;
 pub use action::Action;
 pub use error::OpsError;
 pub use permit::Permit;
+pub use rollout_error::RolloutError;
 
 use std::net::IpAddr;
 use std::time::Duration;

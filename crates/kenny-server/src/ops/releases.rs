@@ -230,6 +230,7 @@ fn added(app: &App, release: &Release) {
     let summary =
         format!("release {} for {} {} was added", release.version, release.os, release.arch);
     app.events.publish(kind::RELEASE_ADDED, None, summary);
+    app.rollouts.wake();
 }
 
 /// What to say of a release that no offline key signed, on a server that has signed ones.

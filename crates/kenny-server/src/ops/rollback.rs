@@ -7,7 +7,7 @@ use kenny_core::rollout::Tally;
 use kenny_proto::api::{Update, UpdateKind, UpdateOrigin};
 use semver::Version;
 
-use super::updates::{current, refuse_while_busy, write};
+use super::updates::{current, refuse_pinned, refuse_while_busy, write};
 use super::{Action, Operator, OpsError, Permit};
 use crate::app::App;
 use crate::audit::Subject;
@@ -41,7 +41,7 @@ async fn go_back(
     let target = target(app, permit, &entry).await?;
     let (record, superseded) = plan(&entry, &entry.lock(), target)?;
     let version = Version::parse(&record.update.version).expect("made of a version");
-    let desired = Desired { version, allow_downgrade: true };
+    let desired = Desired { version, allow_downgrade: true, rollout: None };
     write(app, permit, &entry, &desired, &record, superseded).await?;
     let answer = rollout::act(app, &entry, Timestamp::now());
     let update = record.update;
@@ -114,6 +114,7 @@ fn plan(entry: &AgentEntry, state: &AgentState, target: Target) -> Result<Plan, 
         Target::Version(version) => version,
         Target::None(why) => return Err(OpsError::NothingToGoBackTo { agent, why }),
     };
+    refuse_pinned(entry, state, &version.to_string())?;
     let now = Timestamp::now();
     let superseded = open.map(|open| {
         let mut old = Box::new(open.clone());
@@ -125,6 +126,7 @@ fn plan(entry: &AgentEntry, state: &AgentState, target: Target) -> Result<Plan, 
             agent_id: entry.id.clone(),
             kind: UpdateKind::Rollback,
             origin: UpdateOrigin::Operator,
+            rollout: None,
             from_version: Some(state.running().to_owned()),
             version,
             allow_downgrade: true,

@@ -8,13 +8,14 @@ use kenny_proto::UpdateId;
 use kenny_proto::api::{NewUpdate, Update, UpdateKind, UpdateList, UpdateOrigin};
 use semver::Version;
 
-use super::{Action, Operator, OpsError, Permit};
+use super::{Action, Operator, OpsError, Permit, RolloutError};
 use crate::app::App;
 use crate::audit::{Facts, Subject};
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentState, Desired};
+use crate::rollout::intent::{EndOfIntent, NewIntent};
 use crate::rollout::{self, Answer, UpdateRecord, Wanted, is_version};
-use crate::store::{StoreError, rows, update_rows};
+use crate::store::{StoreError, rollout_rows, update_rows};
 
 /// How many updates of an agent are shown.
 const SHOWN: u32 = 20;
@@ -77,7 +78,7 @@ async fn want(
     let entry = permit.agent(app, id)?;
     let version = Version::parse(&wanted.version)
         .map_err(|_| OpsError::BadVersion(wanted.version.clone()))?;
-    let desired = Desired { version, allow_downgrade: wanted.allow_downgrade };
+    let desired = Desired { version, allow_downgrade: wanted.allow_downgrade, rollout: None };
     // Nothing is sent to this agent by anybody else until the intent is written.
     let _intent = entry.intent.lock().await;
     let written = write_intent(app, permit, &entry, &desired, holds).await;
@@ -153,13 +154,7 @@ pub async fn write(
     record: &UpdateRecord,
     superseded: Option<Box<UpdateRecord>>,
 ) -> Result<(), OpsError> {
-    let version = desired.version.to_string();
-    let (last, holds) = {
-        let state = entry.lock();
-        let last = superseded.clone().or_else(|| state.update.clone());
-        (last, rollout::hold_names(&state, &version))
-    };
-    let (row, wanted) = (record.clone(), desired.clone());
+    let intent = NewIntent::new(&entry.lock(), desired.clone(), record.clone(), superseded);
     let mut facts = Facts::from([
         ("update".to_owned(), record.update.id.to_string()),
         ("version".to_owned(), record.update.version.clone()),
@@ -170,34 +165,17 @@ pub async fn write(
     if record.tally.insisted {
         facts.insert("hold_overruled".to_owned(), "true".to_owned());
     }
+    let (rows, now) = (intent.clone(), Timestamp::now());
     permit
         .change(app, facts, move |connection| {
-            let id = &row.update.agent_id;
-            if let Some(last) = &last {
-                update_rows::save_update(connection, last)?;
-            }
-            for version in &holds {
-                update_rows::delete_hold(connection, id, version)?;
-            }
-            update_rows::insert_update(connection, &row)?;
-            rows::set_desired(connection, id, Some(&wanted))
+            rows.write(connection)?;
+            rollout_rows::overtake(connection, rows.agent_id(), now)
         })
         .await?;
-    let mut state = entry.lock();
-    if state.removed {
+    if !intent.put(app, entry) {
         return Err(OpsError::UnknownAgent(entry.id.to_string()));
     }
-    if let Some(old) = &superseded {
-        rollout::tell(app, old, true);
-    }
-    rollout::tell(app, record, true);
-    state.forget_hold(&version);
-    state.standing = record.standing();
-    state.update = Some(Box::new(record.clone()));
-    state.desired = Some(desired.clone());
-    drop(state);
-    // Whatever was marked before would have written the old update last.
-    app.fleet.mark(entry);
+    app.rollouts.overtake(&entry.id, now);
     Ok(())
 }
 
@@ -214,6 +192,7 @@ fn plan(
     }
     let now = Timestamp::now();
     let wanted = desired.version.to_string();
+    refuse_pinned(entry, state, &wanted)?;
     let running = state.facts.as_ref().map(|facts| facts.version.as_str());
     let last = state.update.as_deref();
     let open = last.filter(|record| record.is_open());
@@ -235,6 +214,7 @@ fn plan(
             agent_id: entry.id.clone(),
             kind: UpdateKind::Update,
             origin: UpdateOrigin::Operator,
+            rollout: None,
             from_version: running.map(str::to_owned),
             version: desired.version.clone(),
             allow_downgrade: desired.allow_downgrade,
@@ -319,6 +299,19 @@ pub fn warning(app: &App, update: &Update) -> Option<String> {
     })
 }
 
+/// A pin is somebody's word: it is taken back first.
+pub fn refuse_pinned(entry: &AgentEntry, state: &AgentState, wanted: &str) -> Result<(), OpsError> {
+    match &state.settings.pinned {
+        Some(pinned) if !is_version(pinned, wanted) => Err(RolloutError::Pinned {
+            agent: entry.id.to_string(),
+            pinned: pinned.clone(),
+            wanted: wanted.to_owned(),
+        }
+        .into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// One thing at a time: what the agent works on has its outcome first.
 pub fn refuse_while_busy(open: Option<&UpdateRecord>) -> Result<(), OpsError> {
     match open.filter(|record| record.session.is_some()) {
@@ -347,36 +340,24 @@ pub async fn clear(app: &Arc<App>, operator: &Operator, id: &str) -> Result<(), 
 async fn want_nothing(app: &Arc<App>, permit: &Permit<'_>, id: &str) -> Result<(), OpsError> {
     let entry = permit.agent(app, id)?;
     let _intent = entry.intent.lock().await;
-    let superseded = {
+    let is_awaited = app.rollouts.is_awaited(&entry.id);
+    let now = Timestamp::now();
+    let end = {
         let state = entry.lock();
-        if state.desired.is_none() {
+        if state.desired.is_none() && !is_awaited {
             return Ok(());
         }
-        state.update.as_deref().filter(|record| record.is_open() && record.sent == 0).cloned().map(
-            |mut record| {
-                record.superseded("no version is wanted any more", Timestamp::now());
-                record
-            },
-        )
+        EndOfIntent::new(&state, &entry.id, "no version is wanted any more", now)
     };
-    let (agent_id, old) = (entry.id.clone(), superseded.clone());
+    let (agent_id, rows) = (entry.id.clone(), end.clone());
     permit
         .change(app, Facts::new(), move |connection| {
-            if let Some(old) = &old {
-                update_rows::save_update(connection, old)?;
-            }
-            rows::set_desired(connection, &agent_id, None)
+            rows.write(connection)?;
+            rollout_rows::overtake(connection, &agent_id, now)
         })
         .await?;
-    let mut state = entry.lock();
-    state.desired = None;
-    state.standing = Standing::default();
-    if let Some(record) = superseded {
-        rollout::tell(app, &record, true);
-        state.update = Some(Box::new(record));
-    }
-    drop(state);
-    app.fleet.mark(&entry);
+    end.put(app, &entry);
+    app.rollouts.overtake(&entry.id, now);
     app.events.publish(
         kind::INTENT_CLEARED,
         Some(&entry.id),

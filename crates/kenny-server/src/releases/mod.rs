@@ -13,9 +13,11 @@ mod range;
 mod serve;
 #[cfg(test)]
 pub(crate) mod test_image;
+mod uplink;
 
 pub use files::{ReceiveError, ReleaseFiles, signer_of};
 pub use serve::router;
+pub use uplink::{Uplink, bytes_per_s};
 
 use kenny_proto::{Arch, Os};
 

@@ -22,12 +22,10 @@ use crate::limits::Slot;
 use super::ReleaseFiles;
 use super::links::{Link, LinkError, PREFIX, Signer};
 use super::range::{self, Asked};
-
-/// How much is handed to the connection at a time: enough to fill a socket's buffer, little enough to count progress.
-const SLICE_BYTES: usize = 256 * 1024;
+use super::uplink::Uplink;
 
 /// The route of the artifacts. It needs no token: the link itself is the permission.
-pub fn router<S>(files: ReleaseFiles, signer: Signer) -> Router<S>
+pub fn router<S>(files: ReleaseFiles, signer: Signer, uplink: Uplink) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -36,13 +34,14 @@ where
             &format!("{PREFIX}/{{expires_unix}}/{{signature}}/{{sha256}}/{{file_name}}"),
             get(artifact),
         )
-        .with_state(Serving { files, signer })
+        .with_state(Serving { files, signer, uplink })
 }
 
 #[derive(Clone)]
 struct Serving {
     files: ReleaseFiles,
     signer: Signer,
+    uplink: Uplink,
 }
 
 async fn artifact(
@@ -62,7 +61,7 @@ async fn artifact(
         slot.prove();
     }
     match serving.files.artifact(link.sha256).await {
-        Ok(Some(bytes)) => answer(&serving.files, &bytes, &link, &method, &headers, now),
+        Ok(Some(bytes)) => answer(&serving, &bytes, &link, &method, &headers, now),
         Ok(None) => {
             tracing::warn!(artifact.sha256 = %link.sha256, "a valid link names an artifact that is not in the data directory");
             refused(LinkError::Forged)
@@ -81,7 +80,7 @@ async fn artifact(
 
 /// Conditions in the order of RFC 9110, section 13.2.2.
 fn answer(
-    files: &ReleaseFiles,
+    serving: &Serving,
     whole: &Bytes,
     link: &Link,
     method: &Method,
@@ -131,7 +130,7 @@ fn answer(
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", link.file_name)),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    let body = if method == Method::HEAD { Body::empty() } else { sliced(files.clone(), bytes) };
+    let body = if method == Method::HEAD { Body::empty() } else { sliced(serving.clone(), bytes) };
     let mut response = (status, common, content, body).into_response();
     if let Some(text) = content_range {
         let value = text.parse().expect("digits and dashes are a header's value");
@@ -156,14 +155,15 @@ fn names(headers: &HeaderMap, header: HeaderName, etag: &str) -> bool {
         })
 }
 
-fn sliced(files: ReleaseFiles, bytes: Bytes) -> Body {
-    Body::from_stream(stream::unfold((files, bytes), async |(files, mut rest)| {
+fn sliced(serving: Serving, bytes: Bytes) -> Body {
+    Body::from_stream(stream::unfold((serving, bytes), async |(serving, mut rest)| {
         if rest.is_empty() {
             return None;
         }
-        let slice = rest.split_to(SLICE_BYTES.min(rest.len()));
-        files.count_served(slice.len());
-        Some((Ok::<_, std::convert::Infallible>(slice), (files, rest)))
+        let slice = rest.split_to(serving.uplink.slice_bytes().min(rest.len()));
+        serving.uplink.turn(slice.len()).await;
+        serving.files.count_served(slice.len());
+        Some((Ok::<_, std::convert::Infallible>(slice), (serving, rest)))
     }))
 }
 
@@ -219,7 +219,7 @@ mod tests {
             let sha256 = received.sha256;
             received.publish().await.unwrap();
             let signer = Signer::new(&[3; 32]);
-            let router = router(files.clone(), signer.clone());
+            let router = router(files.clone(), signer.clone(), Uplink::default());
             Self { image, sha256, signer, files, router, _data: data }
         }
 
@@ -383,7 +383,7 @@ mod tests {
             let mut first = None;
             while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
                 let data = frame.unwrap().into_data().unwrap();
-                assert!(data.len() <= SLICE_BYTES);
+                assert!(data.len() <= Uplink::default().slice_bytes());
                 total += data.len();
                 first.get_or_insert(data.as_ptr() as usize);
             }

@@ -65,6 +65,9 @@ pub fn hold_names(state: &AgentState, version: &str) -> Vec<String> {
 /// Makes the next attempt of an agent's intent and sends it, when it is still due at `now`.
 pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
     let _intent = entry.intent.lock().await;
+    if !is_in_time(&app, &entry, now) {
+        return;
+    }
     let Some((record, last, holds)) = next(&app, &entry, now) else { return };
     let row = record.clone();
     let written = app
@@ -102,6 +105,16 @@ pub async fn begin(app: Arc<App>, entry: Arc<AgentEntry>, now: Timestamp) {
     act(&app, &entry, now);
 }
 
+/// True unless a rollout wants it, whose maintenance windows are closed at the PC. The timer asks again.
+fn is_in_time(app: &App, entry: &AgentEntry, now: Timestamp) -> bool {
+    let (rollout, utc_offset_s) = {
+        let state = entry.lock();
+        let rollout = state.desired.as_ref().and_then(|desired| desired.rollout);
+        (rollout, state.facts.as_ref().and_then(|facts| facts.utc_offset_s))
+    };
+    rollout.is_none_or(|rollout| app.rollouts.is_window_open(rollout, utc_offset_s, now))
+}
+
 type Attempt = (Box<UpdateRecord>, Option<Box<UpdateRecord>>, Vec<String>);
 
 /// The next attempt, the update before it, and the holds that it ends.
@@ -121,6 +134,7 @@ fn next(app: &App, entry: &AgentEntry, now: Timestamp) -> Option<Attempt> {
             agent_id: entry.id.clone(),
             kind: UpdateKind::Update,
             origin,
+            rollout: desired.rollout,
             from_version: Some(state.running().to_owned()),
             version: desired.version.clone(),
             allow_downgrade: desired.allow_downgrade,

@@ -4,15 +4,17 @@
 //! and never wait; the fleet writes them behind. An attempt is written down before it is sent.
 
 mod attempts;
+pub mod intent;
 mod record;
 mod send;
+pub mod staged;
 mod timer;
 mod told;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kenny_core::rollout::{Decision, Facts, Intent, Standing, Why, decide};
+use kenny_core::rollout::{Decision, Facts, Intent, Last, Standing, Why, decide};
 use kenny_proto::UpdateId;
 use kenny_proto::api::{Release, Update, UpdateKind, UpdateOrigin, UpdateState};
 use kenny_proto::frames::{ErrorCode, Meta, UpdateStatus};
@@ -44,6 +46,7 @@ impl Right for Reconciling {}
 /// The agent registered on this connection.
 pub fn registered(app: &Arc<App>, entry: &Arc<AgentEntry>, session: &Arc<Session>, meta: &Meta) {
     let now = Timestamp::now();
+    app.rollouts.wake();
     let facts = Registered {
         session: session.id,
         version: &meta.version,
@@ -143,7 +146,8 @@ pub fn answered(
         {
             redirected = true;
             record.redirected(&kept, now);
-            state.desired = Some(Desired { version: kept, allow_downgrade: true });
+            let rollout = state.desired.as_ref().and_then(|desired| desired.rollout);
+            state.desired = Some(Desired { version: kept, allow_downgrade: true, rollout });
             state.standing = Standing::default();
         }
         applied
@@ -252,6 +256,11 @@ fn ask(app: &App, state: &AgentState, now: Timestamp) -> (Decision, Option<Relea
         attempt: standing_for_it.zip(session).map(|(record, session)| record.attempt(session.id)),
         standing: state.standing,
     };
+    // Inside a rollout nobody tries a bad version a second time: that is what the canary is for.
+    let is_blamed = matches!(state.standing.last, Last::Blamed(_)) && standing_for_it.is_none();
+    if desired.rollout.is_some() && is_blamed {
+        return (Decision::Nothing(Why::Ended), release);
+    }
     (decide(Some(&Intent::from(desired)), &facts, &app.pace, now), release)
 }
 
@@ -317,6 +326,7 @@ pub fn change(app: &App, entry: &Arc<AgentEntry>, change: impl FnOnce(&mut Agent
         ),
         Applied::Changed => {
             app.fleet.mark(entry);
+            app.rollouts.wake();
             tell(app, record, open_before);
         }
     }

@@ -10,7 +10,7 @@ use kenny_core::rollout::{Attempt, Pace, Standing, Tally};
 use kenny_proto::api::{TimelineEntry, Update, UpdateKind, UpdateOrigin, UpdateState};
 use kenny_proto::frames::{ErrorCode, ToolError};
 use kenny_proto::update::{Failure, FailureKind};
-use kenny_proto::{AgentId, Phase, SessionId, Sha256Digest, UpdateId, UpdateReport};
+use kenny_proto::{AgentId, Phase, RolloutId, SessionId, Sha256Digest, UpdateId, UpdateReport};
 use semver::Version;
 
 /// An update and what only the server needs to know of it.
@@ -68,6 +68,8 @@ pub struct Wanted {
     pub kind: UpdateKind,
     /// Who starts it.
     pub origin: UpdateOrigin,
+    /// The rollout that it is part of.
+    pub rollout: Option<RolloutId>,
     /// What runs.
     pub from_version: Option<String>,
     /// What should run.
@@ -95,7 +97,7 @@ impl UpdateRecord {
             UpdateOrigin::Retry => {
                 Some(format!("attempt {attempt}: the server tries again by itself"))
             }
-            UpdateOrigin::Operator | UpdateOrigin::Agent => {
+            UpdateOrigin::Operator | UpdateOrigin::Agent | UpdateOrigin::Rollout => {
                 (attempt > 1).then(|| format!("attempt {attempt}"))
             }
         };
@@ -109,6 +111,7 @@ impl UpdateRecord {
             agent_id,
             kind: if report.rollback { UpdateKind::Rollback } else { UpdateKind::Update },
             origin: UpdateOrigin::Agent,
+            rollout: None,
             from_version: Some(report.from_version.to_string()),
             version: report.version.clone(),
             allow_downgrade: false,
@@ -128,6 +131,7 @@ impl UpdateRecord {
                 agent_id: wanted.agent_id,
                 kind: wanted.kind,
                 origin: wanted.origin,
+                rollout: wanted.rollout,
                 attempt: wanted.tally.attempts.saturating_add(1),
                 from_version: wanted.from_version,
                 version: wanted.version.to_string(),

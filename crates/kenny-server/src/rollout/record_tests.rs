@@ -27,6 +27,7 @@ impl Case {
             agent_id: "pc-1".parse().unwrap(),
             kind,
             origin,
+            rollout: None,
             from_version: Some("1.0.0".to_owned()),
             version: Version::new(1, 1, 0),
             allow_downgrade: false,

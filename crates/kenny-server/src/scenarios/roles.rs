@@ -17,6 +17,10 @@ fn needed(operation: &str) -> Option<Role> {
         | "list_tools"
         | "list_releases"
         | "follow_events"
+        | "list_rollouts"
+        | "show_rollout"
+        | "plan_rollout"
+        | "show_channels"
         | "list_invitations"
         | "show_server"
         | "show_trust"
@@ -32,6 +36,7 @@ fn needed(operation: &str) -> Option<Role> {
         | "end_totp"
         | "renew_recovery_codes" => Role::Viewer,
         "create_agent"
+        | "change_agent"
         | "remove_agent"
         | "request_update"
         | "clear_desired"
@@ -40,6 +45,12 @@ fn needed(operation: &str) -> Option<Role> {
         | "call_tool"
         | "add_release"
         | "remove_release"
+        | "start_rollout"
+        | "pause_rollout"
+        | "resume_rollout"
+        | "cancel_rollout"
+        | "roll_back_rollout"
+        | "set_channels"
         | "invite_agent"
         | "withdraw_invitation" => Role::Operator,
         "read_audit"
@@ -93,6 +104,9 @@ async fn every_route_has_a_role_and_keeps_to_it() {
                 let body = match name {
                     "create_agent" => json!({"id": "new-pc", "legacy": true}),
                     "request_update" => json!({"version": "1.2.3"}),
+                    "start_rollout" | "plan_rollout" => {
+                        json!({"version": "1.2.3", "selection": {"everyone": true}})
+                    }
                     "create_account" => json!({"name": "somebody", "role": "viewer"}),
                     "change_account" => json!({"role": "viewer"}),
                     _ => json!({}),
@@ -119,15 +133,34 @@ async fn every_tool_of_mcp_keeps_to_its_role() {
     rig.agent("pc-1").await;
     for (role, token) in tokens(&rig).await {
         let tools = CATALOGUE.iter().map(|tool| (tool.name, tool.underscore_name()));
-        let all = tools.chain([("list_agents", "list_agents".to_owned())]);
+        let own = [
+            "list_agents",
+            "set_agent",
+            "list_rollouts",
+            "plan_rollout",
+            "start_rollout",
+            "pause_rollout",
+        ]
+        .map(|name| (name, name.to_owned()));
+        let all = tools.chain(own);
         for (name, spelled) in all {
             let needed = match name {
-                TELEMETRY_COLLECT | "list_agents" => Role::Viewer,
+                TELEMETRY_COLLECT | "list_agents" | "list_rollouts" | "plan_rollout" => {
+                    Role::Viewer
+                }
                 _ => Role::Operator,
+            };
+            let arguments = match name {
+                "set_agent" => json!({"agent_id": "pc-1", "owner": "anna"}),
+                "plan_rollout" | "start_rollout" => {
+                    json!({"version": "1.0.0", "selection": {"everyone": true}})
+                }
+                "pause_rollout" => json!({"rollout_id": "x"}),
+                _ => json!({"agent_id": "pc-1", "version": "1.0.0"}),
             };
             let message = json!({
                 "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-                "params": {"name": spelled, "arguments": {"agent_id": "pc-1", "version": "1.0.0"}}
+                "params": {"name": spelled, "arguments": arguments}
             });
             let request = rig.http.post(format!("{}/mcp", rig.url)).bearer_auth(&token);
             let request = request

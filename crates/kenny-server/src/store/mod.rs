@@ -11,9 +11,11 @@ pub mod oauth_rows;
 #[cfg_attr(windows, path = "private_folder_windows.rs")]
 mod private_folder;
 mod restricted;
+pub mod rollout_rows;
 pub mod rows;
 mod schema;
 pub mod session_rows;
+pub mod settings_rows;
 pub mod trust_rows;
 pub mod update_rows;
 mod writer;

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use kenny_proto::api::{Event, Release, ReleaseSigner, TelemetryView};
+use kenny_proto::rollout::AgentSettings;
 use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -46,6 +47,8 @@ pub struct AgentRow {
     pub facts: Option<AgentFacts>,
     /// What it should run.
     pub desired: Option<Desired>,
+    /// What the operator says of it.
+    pub settings: AgentSettings,
 }
 
 /// Every agent.
@@ -53,11 +56,12 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     connection
         .prepare(
             "SELECT id, token_hash, created_at, last_seen_at, facts, desired_version, desired_allow_downgrade, legacy,
-             public_key FROM agents",
+             public_key, name, owner, group_name, labels, channel, pinned, desired_rollout FROM agents",
         )?
         .query_map([], |row| {
-            let allow_downgrade = row.get(6)?;
-            let desired = parsed_option(row, 5)?.map(|version| Desired { version, allow_downgrade });
+            let (allow_downgrade, rollout) = (row.get(6)?, parsed_option(row, 15)?);
+            let desired = parsed_option(row, 5)?
+                .map(|version| Desired { version, allow_downgrade, rollout });
             let identity = match (parsed_option(row, 8)?, row.get(7)?) {
                 (Some(key), _) => Identity::Key(key),
                 (None, true) => Identity::Token(TokenHash(parsed(row, 1)?)),
@@ -70,6 +74,14 @@ pub fn agents(connection: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
                 last_seen_at: parsed_option(row, 3)?,
                 facts: json_option(row, 4)?,
                 desired,
+                settings: AgentSettings {
+                    name: row.get(9)?,
+                    owner: row.get(10)?,
+                    group: row.get(11)?,
+                    labels: json(row, 12)?,
+                    channel: named(row, 13)?,
+                    pinned: row.get(14)?,
+                },
             })
         })?
         .collect()
@@ -102,11 +114,12 @@ pub fn set_desired(
     desired: Option<&Desired>,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE agents SET desired_version = ?2, desired_allow_downgrade = ?3 WHERE id = ?1",
+        "UPDATE agents SET desired_version = ?2, desired_allow_downgrade = ?3, desired_rollout = ?4 WHERE id = ?1",
         params![
             id.as_str(),
             desired.map(|desired| desired.version.to_string()),
-            desired.is_some_and(|desired| desired.allow_downgrade)
+            desired.is_some_and(|desired| desired.allow_downgrade),
+            desired.and_then(|desired| desired.rollout).map(|rollout| rollout.to_string())
         ],
     )?;
     Ok(())
@@ -229,14 +242,15 @@ pub fn delete_releases(connection: &Connection, version: &str) -> rusqlite::Resu
 /// Keeps an event.
 pub fn insert_event(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT OR IGNORE INTO events (id, at, kind, agent_id, summary, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .prepare_cached("INSERT OR IGNORE INTO events (id, at, kind, agent_id, summary, body, rollout_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
         .execute(params![
             event.id,
             event.at.to_string(),
             event.kind,
             event.agent_id.as_ref().map(AgentId::as_str),
             event.summary,
-            event.update.as_ref().map(to_json)
+            event.update.as_ref().map(to_json),
+            event.rollout.map(|rollout| rollout.to_string())
         ])?;
     Ok(())
 }
@@ -250,7 +264,7 @@ pub fn events_after(
 ) -> rusqlite::Result<Vec<Event>> {
     connection
         .prepare_cached(
-            "SELECT id, at, kind, agent_id, summary, body FROM events
+            "SELECT id, at, kind, agent_id, summary, body, rollout_id FROM events
              WHERE id > ?1 AND (?2 IS NULL OR agent_id = ?2) ORDER BY id LIMIT ?3",
         )?
         .query_map(params![after, agent.map(AgentId::as_str), limit], |row| {
@@ -261,6 +275,7 @@ pub fn events_after(
                 agent_id: parsed_option(row, 3)?,
                 summary: row.get(4)?,
                 update: json_option(row, 5)?,
+                rollout: parsed_option(row, 6)?,
             })
         })?
         .collect()

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_web.sql"),
     include_str!("migrations/0008_signer.sql"),
     include_str!("migrations/0009_withdrawn.sql"),
+    include_str!("migrations/0010_rollouts.sql"),
 ];
 
 /// The schema version that this server writes.

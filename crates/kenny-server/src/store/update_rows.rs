@@ -2,8 +2,9 @@
 
 use kenny_core::rollout::Standing;
 use kenny_proto::api::{Hold, TimelineEntry, Update};
-use kenny_proto::{AgentId, UpdateId};
+use kenny_proto::{AgentId, RolloutId, UpdateId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use semver::Version;
 
 use super::rows::{json, json_option, named, parsed, parsed_option, to_json, word};
 use crate::fleet::HeldVersion;
@@ -18,8 +19,8 @@ pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite
     let update = &record.update;
     connection.execute(
         "INSERT INTO updates (id, agent_id, kind, origin, attempt, tally, from_version, version, allow_downgrade, state, sent,
-         staged_reply, requested_at, journal)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, ?11, '[]')",
+         staged_reply, requested_at, journal, rollout_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, ?11, '[]', ?12)",
         params![
             update.id.to_string(),
             update.agent_id.as_str(),
@@ -31,7 +32,8 @@ pub fn insert_update(connection: &Connection, record: &UpdateRecord) -> rusqlite
             update.version,
             record.allow_downgrade,
             word(&update.state),
-            update.requested_at.to_string()
+            update.requested_at.to_string(),
+            update.rollout.map(|rollout| rollout.to_string())
         ],
     )?;
     save_update(connection, record)
@@ -71,6 +73,32 @@ pub fn save_update(connection: &Connection, record: &UpdateRecord) -> rusqlite::
     Ok(())
 }
 
+/// Says that an update is part of a rollout from now on.
+pub fn join_rollout(connection: &Connection, record: &UpdateRecord) -> rusqlite::Result<()> {
+    let rollout = record.update.rollout.map(|rollout| rollout.to_string());
+    connection.execute(
+        "UPDATE updates SET rollout_id = ?2 WHERE id = ?1",
+        params![record.update.id.to_string(), rollout],
+    )?;
+    Ok(())
+}
+
+/// The version that an agent left when a rollout brought it to another, and that it kept therefore.
+pub fn left_in_rollout(
+    connection: &Connection,
+    id: &AgentId,
+    rollout: RolloutId,
+) -> rusqlite::Result<Option<Version>> {
+    let left = connection
+        .prepare_cached(
+            "SELECT from_version FROM updates WHERE agent_id = ?1 AND rollout_id = ?2 AND state = 'succeeded'
+             AND from_version IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+        )?
+        .query_row(params![id.as_str(), rollout.to_string()], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(left.and_then(|left| left.parse().ok()))
+}
+
 /// Deletes all but the newest updates that the server began by itself without success, and that the agent told of.
 pub fn prune(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
     for origin in ["origin = 'retry' AND state <> 'succeeded'", "origin = 'agent'"] {
@@ -85,7 +113,7 @@ pub fn prune(connection: &Connection, id: &AgentId) -> rusqlite::Result<()> {
 }
 
 const UPDATE_COLUMNS: &str = "SELECT id, agent_id, from_version, version, allow_downgrade, sha256, state, phase, failure, sent,
-    staged_reply, requested_at, finished_at, journal, kind, origin, attempt, tally, log FROM updates";
+    staged_reply, requested_at, finished_at, journal, kind, origin, attempt, tally, log, rollout_id FROM updates";
 
 /// The update of every agent that matters most: the open one, or else the newest.
 pub fn last_updates(connection: &Connection) -> rusqlite::Result<Vec<UpdateRecord>> {
@@ -176,6 +204,7 @@ fn update(row: &Row<'_>) -> rusqlite::Result<UpdateRecord> {
             kind: named(row, 14)?,
             origin: named(row, 15)?,
             attempt: row.get(16)?,
+            rollout: parsed_option(row, 19)?,
             from_version: row.get(2)?,
             version: row.get(3)?,
             sha256: parsed_option(row, 5)?,
@@ -290,7 +319,6 @@ mod tests {
     use jiff::Timestamp;
     use kenny_core::rollout::Tally;
     use kenny_proto::api::{UpdateKind, UpdateOrigin, UpdateState};
-    use semver::Version;
 
     use super::*;
     use crate::auth::TokenHash;
@@ -311,6 +339,7 @@ mod tests {
             agent_id: id.clone(),
             kind: UpdateKind::Update,
             origin,
+            rollout: None,
             from_version: Some("1.0.0".to_owned()),
             version: Version::new(1, 1, 0),
             allow_downgrade: false,

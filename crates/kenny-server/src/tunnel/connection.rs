@@ -9,6 +9,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use kenny_proto::api::TelemetryView;
+use kenny_proto::frames::{HOST_SECTION, UTC_OFFSET_FIELD};
 use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::trust::{HASH_ONLY, MODE_FIELD, TRUST_SECTION};
 use kenny_proto::{AgentFrame, CloseCode, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed, ServerFrame};
@@ -136,6 +137,11 @@ fn handle(
             {
                 let mode = section.fields.get(MODE_FIELD).and_then(Value::as_str);
                 facts.pins_root = mode.map(|mode| mode != HASH_ONLY);
+            }
+            let local = telemetry.snapshot.get(HOST_SECTION).map(|section| &section.fields);
+            let offset = local.and_then(|fields| fields.get(UTC_OFFSET_FIELD)?.as_i64());
+            if let (Some(offset), Some(facts)) = (offset, &mut state.facts) {
+                facts.utc_offset_s = i32::try_from(offset).ok();
             }
             state.telemetry = Some(Box::new(TelemetryView {
                 collected_at: telemetry.collected_at,

@@ -3,6 +3,8 @@
 use clap::Subcommand;
 use kenny_proto::AgentId;
 
+use super::rollouts::AgentSetArgs;
+
 /// About one agent.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
@@ -34,6 +36,8 @@ pub enum AgentCommand {
         /// The agent
         id: AgentId,
     },
+    /// Say something of an agent, for whoever chooses among many; an empty text takes away
+    Set(AgentSetArgs),
     /// Have a version tried again that failed too often on an agent's PC, or that somebody there went back from
     ClearHold {
         /// The agent

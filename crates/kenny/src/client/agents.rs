@@ -1,9 +1,10 @@
 //! Calls about agents, their updates and their tools.
 
 use kenny_proto::api::{
-    AgentCreated, AgentDetail, AgentInvited, AgentList, InvitationList, NewAgent, NewInvitation,
+    Agent, AgentCreated, AgentDetail, AgentInvited, AgentList, InvitationList, NewAgent, NewInvitation,
     NewUpdate, ToolCall, ToolList, ToolOutcome, Update, UpdateList, UpdateRequested,
 };
+use kenny_proto::rollout::AgentChange;
 use kenny_proto::{AgentId, UpdateId};
 use reqwest::Method;
 
@@ -19,6 +20,15 @@ impl Client {
     /// `GET /agents/{id}`.
     pub async fn agent(&self, id: &AgentId) -> Result<AgentDetail, CliError> {
         self.quick(Method::GET, &["agents", id.as_str()], None::<&()>).await
+    }
+
+    /// `PATCH /agents/{id}`.
+    pub async fn change_agent(
+        &self,
+        id: &AgentId,
+        change: &AgentChange,
+    ) -> Result<Agent, CliError> {
+        self.quick(Method::PATCH, &["agents", id.as_str()], Some(change)).await
     }
 
     /// `POST /agents`: one with a token.

@@ -9,7 +9,7 @@ use kenny_proto::api::{
 };
 use kenny_proto::frames::Status;
 
-use super::{history, update};
+use super::{agent_settings, history, update};
 use crate::ask;
 use crate::client::Client;
 use crate::error::CliError;
@@ -93,16 +93,28 @@ pub async fn remove(client: &Client, id: &AgentId, yes: bool) -> Result<(), CliE
 }
 
 fn table(agents: &[Agent], now: Timestamp) -> Table {
-    let mut table = Table::new(&["ID", "STATE", "VERSION", "OS", "UPDATE"]);
+    // What nobody said is no column.
+    let are_described =
+        agents.iter().any(|agent| agent_settings::description(&agent.settings).is_some());
+    let mut headings = vec!["ID", "STATE", "VERSION", "OS", "UPDATE"];
+    if are_described {
+        headings.insert(1, "ABOUT");
+    }
+    let mut table = Table::new(&headings);
     for agent in agents {
         let presence = if agent.online { Tone::Good } else { Tone::Faint };
-        table.row([
+        let mut cells = vec![
             agent.id.as_str().into(),
             Cell::new(presence, words::presence(agent, now)),
             versions(agent).into(),
             platform(agent).into(),
             news(agent, now),
-        ]);
+        ];
+        if are_described {
+            let about = agent_settings::description(&agent.settings).unwrap_or_default();
+            cells.insert(1, about.into());
+        }
+        table.row(cells);
     }
     table
 }
@@ -176,6 +188,12 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
     let service = |is_service| if is_service { "as a service" } else { "in the foreground" };
     let mut text = facts(&[
         ("id", Some(agent.id.to_string())),
+        ("name", agent.settings.name.clone()),
+        ("owner", agent.settings.owner.clone()),
+        ("group", agent.settings.group.clone()),
+        ("labels", agent_settings::labels(&agent.settings)),
+        ("channel", agent_settings::channel(&agent.settings)),
+        ("pinned", agent.settings.pinned.clone()),
         ("state", Some(words::presence(agent, now))),
         ("connected", agent.connected_at.map(ago)),
         ("last seen", agent.last_seen_at.map(ago)),
@@ -262,6 +280,7 @@ fn last(detail: &AgentDetail) -> Option<&Update> {
 pub(super) mod tests {
     use kenny_proto::api::{Hold, NextAttempt};
     use kenny_proto::policy::Pause;
+    use kenny_proto::rollout::AgentSettings;
     use kenny_proto::{Arch, Os};
 
     use super::*;
@@ -290,6 +309,7 @@ pub(super) mod tests {
             hold: None,
             next_attempt: None,
             paused: None,
+            settings: AgentSettings::default(),
         }
     }
 

@@ -112,6 +112,7 @@ mod tests {
             kind: "agent_online".to_owned(),
             agent_id: None,
             summary: "anna-pc\nis online".to_owned(),
+            rollout: None,
             update: None,
         };
         assert_eq!(

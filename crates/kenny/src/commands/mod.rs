@@ -1,6 +1,7 @@
 //! One module per command, each of which asks the server and says the answer.
 
 mod accounts;
+mod agent_settings;
 mod agents;
 mod audit;
 mod call;
@@ -11,6 +12,8 @@ mod invitations;
 mod keys;
 mod login;
 mod releases;
+mod rollout;
+mod rollout_watch;
 mod sign;
 mod status;
 mod tokens;
@@ -67,6 +70,7 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
             agents::add(&client, output, id, legacy).await
         }
         Command::Agent(AgentCommand::Show { id }) => agents::show(&client, output, &id).await,
+        Command::Agent(AgentCommand::Set(args)) => agent_settings::set(&client, output, args).await,
         Command::Agent(AgentCommand::ClearHold { id }) => agents::clear_hold(&client, &id).await,
         Command::Agent(AgentCommand::Remove { id, yes }) => agents::remove(&client, &id, yes).await,
         Command::Release(ReleaseCommand::Add { files }) => {
@@ -82,6 +86,8 @@ pub async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Release(ReleaseCommand::Fetch(args)) => {
             sign::fetch(&client, output, &args.repository).await
         }
+        Command::Rollout(command) => rollout::run(&client, output, command).await,
+        Command::Channel(args) => rollout::channel(&client, output, args).await,
         Command::Update(args) => update::run(&client, output, args).await,
         Command::Rollback(args) => update::roll_back(&client, output, args).await,
         Command::Updates { agent } => update::list(&client, output, &agent).await,

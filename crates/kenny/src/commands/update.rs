@@ -195,6 +195,7 @@ pub(super) mod tests {
             version: "1.4.0".to_owned(),
             kind: UpdateKind::Update,
             origin: UpdateOrigin::Operator,
+            rollout: None,
             attempt: 1,
             sha256: None,
             state,
