@@ -23,6 +23,7 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::ops::setup::Setup;
 use crate::store::Store;
 use crate::trust::Trust;
 use crate::tunnel::ProbeNonces;
@@ -62,6 +63,8 @@ pub struct App {
     pub clients: Seal,
     /// Logins between password and code.
     pub pending_logins: PendingLogins,
+    /// The link of the first start.
+    pub setup: Setup,
     /// What happens.
     pub events: Events,
     /// Every socket comes by it.

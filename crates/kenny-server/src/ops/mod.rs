@@ -17,6 +17,7 @@ pub mod programs;
 pub mod releases;
 pub mod rollback;
 pub mod sessions;
+pub mod setup;
 pub mod tokens;
 pub mod tools;
 pub mod trust;

@@ -186,6 +186,12 @@ impl Rig {
     }
 }
 
+/// Publishes the first root and targets of new keys.
+pub async fn with_keys(rig: &Rig) {
+    let signer = Signer::of(rig).await;
+    rig.published(&signer.first()).await;
+}
+
 #[tokio::test]
 async fn a_server_without_keys_says_so() {
     let rig = Rig::start().await;

@@ -8,6 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
+use kenny_core::health;
 use kenny_proto::api::TelemetryView;
 use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
 use kenny_proto::{AgentFrame, CloseCode, MAX_FRAME_BYTES, MAX_PUSH_BYTES, Parsed, ServerFrame};
@@ -129,6 +130,7 @@ fn handle(
                 let paused = section.fields.get(PAUSED_FIELD).cloned().unwrap_or_default();
                 facts.paused = serde_json::from_value(paused).unwrap_or_default();
             }
+            state.health = Some(Box::new(health::overall(&telemetry.snapshot)));
             state.telemetry = Some(Box::new(TelemetryView {
                 collected_at: telemetry.collected_at,
                 received_at: Timestamp::now(),

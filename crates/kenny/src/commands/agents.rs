@@ -290,6 +290,7 @@ pub(super) mod tests {
             hold: None,
             next_attempt: None,
             paused: None,
+            health: None,
         }
     }
 

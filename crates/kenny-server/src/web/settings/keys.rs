@@ -1,0 +1,60 @@
+//! By whose keys releases are authorised, and until when.
+
+use jiff::Timestamp;
+use kenny_proto::trust::{Expiry, TrustMode, TrustRole, TrustStatus};
+use maud::{Markup, html};
+
+use crate::web::components::{ago, badge, count, time};
+
+/// How trust stands.
+pub fn section(trust: &TrustStatus, is_owner: bool, now: Timestamp) -> Markup {
+    html! {
+        section aria-labelledby="keys" {
+            h2 #keys { "Keys of releases" }
+            @match trust.mode {
+                TrustMode::HashOnly => {
+                    p {
+                        "Releases are not signed: PCs run what this server says. With keys that the server does not have, whoever takes the server cannot choose what runs on the PCs."
+                    }
+                    @if is_owner {
+                        p.hint { "On your own machine, " code { "kenny keys init FOLDER" } " makes the keys, and " code { "kenny release publish" } " sends what they signed." }
+                    }
+                }
+                TrustMode::Signed => {
+                    div.scroll {
+                        table.data.roles {
+                            thead { tr {
+                                th scope="col" { "Role" } th scope="col" { "Version" } th scope="col" { "Good until" } th scope="col" { "Keys" }
+                            } }
+                            tbody { @for role in &trust.roles { (line(role, now)) } }
+                        }
+                    }
+                    p.hint { (count(trust.targets.len(), "executable is", "executables are")) " signed. Root and targets are signed by keys that the server does not have; it renews the other two by itself." }
+                }
+            }
+            details {
+                summary { "The server's own key" }
+                p { "It signs snapshot and timestamp, once a root names it: " code.breaks { (trust.online_key.key_id) } }
+                @if let Some(next) = &trust.next_online_key {
+                    p { "The next one, which waits for a root that names it: " code.breaks { (next.key_id) } }
+                }
+            }
+        }
+    }
+}
+
+fn line(role: &TrustRole, now: Timestamp) -> Markup {
+    let state = match role.expiry {
+        Expiry::Far => badge("good", "Good"),
+        Expiry::Near => badge("warn", "Sign anew soon"),
+        Expiry::Past => badge("crit", "Over: PCs refuse updates"),
+    };
+    html! {
+        tr {
+            th scope="row" { (role.role) }
+            td { (role.version) }
+            td { (time(role.expires)) " " span.hint { (ago(role.expires, now)) } " " (state) }
+            td { (role.threshold) " of " (role.key_ids.len()) }
+        }
+    }
+}
