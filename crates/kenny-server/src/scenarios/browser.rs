@@ -37,10 +37,15 @@ impl Answer {
         rest.split(end).next().unwrap()
     }
 
+    /// The page without its frame.
+    fn content(&self) -> &str {
+        self.text.split_once("<main").map_or(&self.text, |(_, content)| content)
+    }
+
     /// Fails unless the page has all of these.
     pub fn has(&self, parts: &[&str]) {
         for part in parts {
-            assert!(self.text.contains(part), "no {part} in {}", self.text);
+            assert!(self.text.contains(part), "no {part} in {:.4000}", self.content());
         }
     }
 

@@ -94,6 +94,11 @@ impl Chromium {
     }
 
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Like [`Self::call`], where the browser may say no.
+    async fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut frame = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -102,13 +107,15 @@ impl Chromium {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
         loop {
             let message = within(self.socket.next()).await.unwrap().unwrap();
-            let answer: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+            let mut answer: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
             if let Some(note) = answer["params"]["entry"]["text"].as_str() {
                 self.notes.push(note.to_owned());
             }
             if answer["id"] == self.last_id {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer.get_mut("error") {
+                    Some(error) => Err(error.take()),
+                    None => Ok(answer["result"].take()),
+                };
             }
         }
     }
@@ -121,15 +128,21 @@ impl Chromium {
 
     /// The value of an expression on the page.
     pub async fn value(&mut self, expression: &str) -> Value {
+        let value = self.try_value(expression).await;
+        value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    async fn try_value(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        self.call("Runtime.evaluate", asked).await["result"]["value"].clone()
+        Ok(self.ask("Runtime.evaluate", asked).await?["result"]["value"].take())
     }
 
     /// Waits until an expression is true; pages come when they do.
     pub async fn until(&mut self, expression: &str) {
         let complete = format!("document.readyState === 'complete' && Boolean({expression})");
         for _ in 0..600 {
-            if self.value(&complete).await == true {
+            // A page that is just being left has no values.
+            if self.try_value(&complete).await.is_ok_and(|value| value == true) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -98,7 +98,7 @@ async fn an_update_is_asked_for_and_watched() {
         json!({"kind": "candidate_died", "detail": "1.1.0 ended 2 s after its start with code 3"});
     let told = report(&request, "rolled_back", failure);
     let mut agent = rig.online_0_3("annas-pc", &token, "1.0.0", told).await;
-    agent.send(&telemetry()).await;
+    agent.send(&telemetry("annas-pc")).await;
     chromium.until("document.body.innerText.includes('The old version was put back')").await;
     assert_eq!(
         chromium.value("window.story === document.querySelector('.update')").await,
@@ -129,7 +129,8 @@ async fn a_tool_is_called_in_place() {
     chromium.press("Enter").await;
     chromium.until("document.querySelector('[name=confirmed]')").await;
     chromium.picture("tool-asks").await;
-    chromium.until("document.activeElement.innerText === 'Yes, do it'").await;
+    chromium.until("document.activeElement.innerText.startsWith('Really')").await;
+    chromium.tab_to("#tool button").await;
     chromium.press("Enter").await;
     let request = agent.request("powershell.exec").await;
     assert_eq!(request["args"]["script"], "Get-Date\nGet-Host");
@@ -180,7 +181,7 @@ async fn a_fleet(rig: &Rig) -> Vec<FakeAgent> {
         let token = rig.agent(name).await;
         let version = if number % 3 == 0 { "1.0.0" } else { "1.1.0" };
         let mut agent = rig.online_0_3(name, &token, version, Value::Null).await;
-        let mut told = telemetry();
+        let mut told = telemetry(name);
         if number % 4 != 1 {
             told["snapshot"].as_object_mut().unwrap().remove("disk");
         }

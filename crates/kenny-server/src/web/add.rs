@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use kenny_proto::api::{AgentIdentity, AgentInvited, NewInvitation, OpenInvitation};
 use maud::{Markup, html};
 
-use super::components::{ago, caution, csrf_field, problem, time};
-use super::error::WebError;
+use super::components::{ago, caution, csrf_field, problem, prose, time};
+use super::error::{WebError, sentence};
 use super::fields::Fields;
 use super::forms::SignedInForm;
 use super::layout::{Page, Place};
@@ -66,7 +66,7 @@ async fn page(
 fn form(who: &SignedIn, name: &str, wrong: Option<&OpsError>) -> Markup {
     html! {
         form.panel method="post" action=(PATH) {
-            @if let Some(error) = wrong { (problem(&error.to_string())) }
+            @if let Some(error) = wrong { (problem(&sentence(&error.to_string()))) }
             (csrf_field(&who.csrf))
             label for="pc" { "Name of the PC" }
             input #pc type="text" name="pc" value=(name) required maxlength="64" autocapitalize="none" autocomplete="off"
@@ -130,6 +130,9 @@ pub async fn invite(
     let invited =
         match ops::invitations::invite(&app, &who.operator, name, &wanted, &base_url).await {
             Ok(invited) => invited,
+            Err(error @ OpsError::RoleNeeded { .. }) => {
+                return Err(WebError::refused(error, PATH, "the links"));
+            }
             Err(error) => return page(&app, &who, name, Some(&error)).await,
         };
     let content = html! {
@@ -145,7 +148,7 @@ fn link(invited: &AgentInvited) -> Markup {
     let id = invited.invitation.agent_id.as_str();
     html! {
         @if let Some(words) = &invited.problem {
-            (caution(&html! { p { "So far " (words) "." } p { a href="/releases" { "Add a release" } " first; the link is good all the same." } }))
+            (caution(&html! { p { (prose(&sentence(words))) } p { a href="/releases" { "Add a release" } " first; the link is good all the same." } }))
         }
         @match invited.replaces {
             AgentIdentity::None => {}

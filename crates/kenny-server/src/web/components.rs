@@ -11,9 +11,18 @@ pub fn csrf_field(token: &CsrfToken) -> Markup {
     html! { input type="hidden" name=(csrf::FIELD) value=(token.as_str()); }
 }
 
+/// A text whose commands stand between backticks.
+pub fn prose(words: &str) -> Markup {
+    html! {
+        @for (at, part) in words.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// Something that went wrong, read out at once by what reads pages aloud.
 pub fn problem(words: &str) -> Markup {
-    html! { p.notice.bad role="alert" { (words) } }
+    html! { p.notice.bad role="alert" { (prose(words)) } }
 }
 
 /// Something to take care of.
@@ -117,9 +126,9 @@ pub fn badge(class: &str, words: &str) -> Markup {
 /// How well something is.
 pub fn status_badge(status: Status) -> Markup {
     match status {
-        Status::Ok => badge("good", "Well"),
-        Status::Warn => badge("warn", "Look"),
-        Status::Crit => badge("crit", "Act"),
+        Status::Ok => badge("good", "OK"),
+        Status::Warn => badge("warn", "Warning"),
+        Status::Crit => badge("crit", "Critical"),
     }
 }
 
@@ -177,6 +186,12 @@ mod tests {
             let at = now - SignedDuration::from_secs(seconds);
             assert_eq!(ago_words(at, now), words, "{seconds}");
         }
+    }
+
+    #[test]
+    fn commands_in_a_text_are_set_apart_and_nothing_gets_out() {
+        let text = prose("say `kenny <x>`, or not").into_string();
+        assert_eq!(text, "say <code>kenny &lt;x&gt;</code>, or not");
     }
 
     #[test]

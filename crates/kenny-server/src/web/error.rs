@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 
+use super::components::prose;
 use super::layout::{Page, card};
 use super::next::LocalPath;
 use crate::oauth::request::Untrusted;
@@ -95,7 +96,7 @@ impl IntoResponse for WebError {
             | Self::Store(_) => ("/", "To the start page".to_owned()),
         };
         let words = html! {
-            p { (sentence(&self.to_string())) }
+            p { (prose(&sentence(&self.to_string()))) }
             p.actions { a.button href=(back) { (page) } }
         };
         Page::new(title).with_status(status).show(&card(title, &words))

@@ -121,7 +121,7 @@ impl<'a> Page<'a> {
                 body hx-ext=[scripts.then_some("morph")] data-live=[self.live.map(Live::as_str)] {
                     a.skip href="#content" { "To the content" }
                     (self.header())
-                    main #content {
+                    main #content .reading[self.is_for_reading()] {
                         @if self.who.is_some_and(|who| !who.releases_are_signed) { (unsigned()) }
                         (content)
                     }
@@ -139,6 +139,11 @@ impl<'a> Page<'a> {
         let policy = content_security_policy(scripts, self.form_target);
         headers.insert(CONTENT_SECURITY_POLICY, policy);
         response
+    }
+
+    /// Forms and texts are narrower than lists.
+    fn is_for_reading(&self) -> bool {
+        matches!(self.place, Some(Place::Add | Place::Settings | Place::Account))
     }
 
     fn header(&self) -> Markup {
@@ -172,10 +177,9 @@ impl<'a> Page<'a> {
 fn unsigned() -> Markup {
     html! {
         p.strip {
-            strong { "Releases are not signed. " }
-            "PCs run what this server says, so whoever has the server has the PCs. "
-            code { "kenny keys init" }
-            " makes keys that the server does not have."
+            strong { "Releases are not signed: " }
+            "whoever has this server has the PCs. "
+            a href="/settings#keys" { "What to do" }
         }
     }
 }

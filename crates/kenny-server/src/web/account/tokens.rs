@@ -62,9 +62,9 @@ pub fn section(who: &SignedIn, tokens: &[Token], now: Timestamp) -> Markup {
 /// A role as what it includes.
 pub const fn may(role: Role) -> &'static str {
     match role {
-        Role::Viewer => "look (viewer)",
-        Role::Operator => "act on PCs and releases (operator)",
-        Role::Owner => "do everything (owner)",
+        Role::Viewer => "Viewer: looks only",
+        Role::Operator => "Operator: PCs and releases",
+        Role::Owner => "Owner: everything",
     }
 }
 

@@ -13,7 +13,7 @@ use kenny_proto::api::Event;
 use kenny_proto::audit::{AuditOutcome, AuditRow};
 use maud::{Markup, html};
 
-use super::components::{ago, badge, empty};
+use super::components::{ago, badge, empty, prose};
 use super::error::WebError;
 use super::fields::Fields;
 use super::layout::{Page, Place};
@@ -262,7 +262,8 @@ pub fn audit_table(rows: &[AuditRow], with_agent: bool, now: Timestamp) -> Marku
                         td {
                             (words::action(&row.action))
                             @if let Some(subject) = &row.subject { " " strong { (subject) } }
-                            @if !row.facts.is_empty() { span.hint { (facts(row)) } }
+                            @let facts = facts(row);
+                            @if !facts.is_empty() { span.hint { (prose(&facts)) } }
                         }
                         @if with_agent {
                             td.pc { @if let Some(id) = &row.agent_id { a href={"/agents/" (id)} { (id) } } }
@@ -275,9 +276,19 @@ pub fn audit_table(rows: &[AuditRow], with_agent: bool, now: Timestamp) -> Marku
     }
 }
 
+/// What else a row says, for people: the file has all of it.
 fn facts(row: &AuditRow) -> String {
-    let facts: Vec<String> =
-        row.facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let said = |value: &String| Some(value) == row.subject.as_ref();
+    let facts = row.facts.iter().filter(|(name, value)| {
+        !matches!(name.as_str(), "code" | "update" | "sha256" | "account_id") && !said(value)
+    });
+    let facts: Vec<String> = facts
+        .map(|(name, value)| match name.as_str() {
+            "why" => value.clone(),
+            "ms" => format!("after {value} ms"),
+            name => format!("{}: {value}", name.strip_prefix("arg.").unwrap_or(name)),
+        })
+        .collect();
     facts.join(", ")
 }
 

@@ -47,9 +47,11 @@ pub async fn show(
     };
     let now = Timestamp::now();
     let content = html! {
-        (facts_and_news(&who, &detail, audit.as_deref(), now))
-        // Forms stand beside what is live, so that nobody's choice is undone.
-        (actions::panel(&who, &detail.agent, &releases))
+        div.beside {
+            (facts_and_news(&who, &detail, audit.as_deref(), now))
+            // Forms stand beside what is live, so that nobody's choice is undone.
+            (actions::panel(&who, &detail.agent, &releases))
+        }
         (tools::panel(&app, &who, &detail)?)
     };
     Ok(Page::new(&id).of(&who).at(Place::Fleet).live(&live).show(&content))
@@ -70,10 +72,11 @@ fn facts_and_news(
                     h1 { (id) }
                     p.hint {
                         (connection(agent, now))
-                        @if let Some(words) = platform(agent) { " " (words) }
-                        @if let Some(version) = &agent.version { ", agent " strong { (version) } }
+                        @if let Some(words) = platform(agent) { " · " (words) }
+                        @if let Some(version) = &agent.version { " · agent " strong { (version) } }
                     }
                 }
+                @if who.can(Action::RequestUpdate) { a.button.jump href="#actions" { "What to do" } }
             }
             (news(who, agent, now))
             (facts::facts(detail, now))

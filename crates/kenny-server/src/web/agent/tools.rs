@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::ops::{self, Action, OpsError};
-use crate::web::components::{csrf_field, grouped, problem};
+use crate::web::components::{csrf_field, grouped, problem, prose};
 use crate::web::error::WebError;
 use crate::web::fields::Fields;
 use crate::web::forms::SignedInForm;
@@ -44,7 +44,7 @@ pub fn panel(app: &App, who: &SignedIn, detail: &AgentDetail) -> Result<Markup, 
                     @for tool in tools {
                         li {
                             a href={"/agents/" (id) "/tools/" (tool.name)} { (tool.name) }
-                            span.hint { (tool.description) @if is_refused(&refused, &tool.name) { " This PC refuses it." } }
+                            span.hint { (prose(&tool.description)) @if is_refused(&refused, &tool.name) { " This PC refuses it." } }
                         }
                     }
                 }
@@ -172,7 +172,7 @@ fn page(
             div {
                 p.up { a href={"/agents/" (id)} { (id) } }
                 h1 { (tool.name) }
-                p.hint { (tool.description) }
+                p.hint { (prose(&tool.description)) }
             }
         }
         div #tool.stack {
@@ -250,8 +250,8 @@ fn as_text(value: &Value) -> String {
 
 fn confirmation(who: &SignedIn, id: &str, tool: &ToolView, args: &Map<String, Value>) -> Markup {
     let fields = html! {
-        h2 { "Really, on " (id) "?" }
-        p { strong { (tool.name) } " changes the PC. " (tool.description) }
+        h2 tabindex="-1" autofocus { "Really, on " (id) "?" }
+        p { strong { (tool.name) } " changes the PC. " (prose(&tool.description)) }
         @if args.is_empty() { p.hint { "Without arguments." } } @else {
             dl.facts { @for (name, value) in args { div { dt { (name) } dd { pre { (as_text(value)) } } } } }
         }
@@ -260,7 +260,7 @@ fn confirmation(who: &SignedIn, id: &str, tool: &ToolView, args: &Map<String, Va
         }
         input type="hidden" name="confirmed" value="yes";
         p.actions {
-            button.danger type="submit" autofocus { "Yes, do it" }
+            button.danger type="submit" { "Yes, do it" }
             a.button href={"/agents/" (id) "/tools/" (tool.name)} { "No, back" }
         }
     };
@@ -291,6 +291,7 @@ fn shown(value: &Value) -> Markup {
         Value::Array(items) if is_table(items) => table(items),
         Value::Array(items) => html! { ul.plain { @for item in items { li { (shown(item)) } } } },
         Value::String(text) if text.contains('\n') => html! { pre tabindex="0" { (text) } },
+        Value::String(text) if text.is_empty() => html! { span.hint { "empty" } },
         Value::String(text) => html! { (text) },
         Value::Null => html! { span.hint { "nothing" } },
         Value::Bool(_) | Value::Number(_) => html! { (value) },
@@ -309,7 +310,7 @@ fn table(items: &[Value]) -> Markup {
         }
     }
     html! {
-        div.scroll tabindex="0" {
+        div.scroll tabindex="0" role="group" aria-label="Table" {
             table.data {
                 thead { tr { @for name in &columns { th scope="col" { (name) } } } }
                 tbody {

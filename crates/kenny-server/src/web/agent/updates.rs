@@ -1,7 +1,7 @@
 //! The story of an update: each step with when it began and how long it took, and why it ended as it did.
 
 use jiff::{SignedDuration, Timestamp};
-use kenny_proto::api::{Update, UpdateOrigin, UpdateState};
+use kenny_proto::api::{TimelineEntry, Update, UpdateOrigin, UpdateState};
 use maud::{Markup, html};
 
 use crate::web::components::{ago, badge, took};
@@ -64,6 +64,12 @@ const fn ended(state: UpdateState) -> &'static str {
     }
 }
 
+/// What a step says besides; why the update ended stands above all steps already.
+fn said<'a>(entry: &'a TimelineEntry, update: &Update) -> Option<&'a str> {
+    let why = update.failure.as_ref().map(|failure| failure.detail.as_str());
+    entry.detail.as_deref().filter(|detail| Some(*detail) != why)
+}
+
 /// Steps by the server's clock, each with a bar from its begin to the next one's.
 fn timeline(update: &Update, now: Timestamp) -> Markup {
     let end = update.finished_at.unwrap_or(now);
@@ -78,7 +84,7 @@ fn timeline(update: &Update, now: Timestamp) -> Markup {
                 @let is_last = steps.peek().is_none() && update.state.is_final();
                 li {
                     time.clock datetime=(entry.at.to_string()) { (entry.at.strftime("%H:%M:%S").to_string()) }
-                    span.step { (progress::step_words(&entry.step)) @if let Some(detail) = &entry.detail { span.hint { " " (detail) } } }
+                    span.step { (progress::step_words(&entry.step)) @if let Some(detail) = said(entry, update) { span.hint { " " (detail) } } }
                     span.took { @if !is_last { (took(time)) } }
                     @if !is_last { (span(entry.at.duration_since(begin), time, whole)) }
                 }

@@ -181,7 +181,7 @@ fn health(row: &Row) -> Markup {
     html! {
         @if let Some(why) = &row.trouble { (status_badge(row.rank)) " " span.hint { (why) } }
         @else if let Some(health) = &row.agent.health { (status_badge(health.status)) }
-        @else { span.hint { "Nothing known yet" } }
+        @else if row.agent.version.is_some() { span.hint { "Nothing known yet" } }
     }
 }
 

@@ -12,6 +12,11 @@
   // Something changed: parts of the page that listen (`hx-trigger="changed from:body"`) ask for themselves anew.
   const refresh = () => htmx.trigger(body, "changed");
 
+  // What the page is about is gone: the page says so.
+  body.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.xhr.status === 404) location.reload();
+  });
+
   // One connection per page that somebody sees: a browser has six for a server, whatever the number of tabs.
   const listen = (address) => {
     let source = null;

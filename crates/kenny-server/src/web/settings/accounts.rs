@@ -57,7 +57,7 @@ pub fn section(who: &SignedIn, accounts: &[Account]) -> Markup {
 
 fn role_field(role: Role) -> Markup {
     html! {
-        label for="role" { "May" }
+        label for="role" { "Role" }
         select #role name="role" {
             @for one in ROLES { option value=(one) selected[one == role] { (may(one)) } }
         }
@@ -91,7 +91,7 @@ pub async fn show(
         }
         div.columns {
             section aria-labelledby="change" {
-                h2 #change { "What it may do" }
+                h2 #change { "What this account may do" }
                 form.panel method="post" action=(action("role")) {
                     (csrf_field(&who.csrf))
                     (role_field(account.role))

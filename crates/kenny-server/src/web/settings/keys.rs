@@ -1,13 +1,12 @@
 //! By whose keys releases are authorised, and until when.
 
-use jiff::Timestamp;
 use kenny_proto::trust::{Expiry, TrustMode, TrustRole, TrustStatus};
 use maud::{Markup, html};
 
-use crate::web::components::{ago, badge, count, time};
+use crate::web::components::{badge, count, time};
 
 /// How trust stands.
-pub fn section(trust: &TrustStatus, is_owner: bool, now: Timestamp) -> Markup {
+pub fn section(trust: &TrustStatus, is_owner: bool) -> Markup {
     html! {
         section aria-labelledby="keys" {
             h2 #keys { "Keys of releases" }
@@ -21,12 +20,12 @@ pub fn section(trust: &TrustStatus, is_owner: bool, now: Timestamp) -> Markup {
                     }
                 }
                 TrustMode::Signed => {
-                    div.scroll {
+                    div.scroll tabindex="0" role="group" aria-labelledby="keys" {
                         table.data.roles {
                             thead { tr {
                                 th scope="col" { "Role" } th scope="col" { "Version" } th scope="col" { "Good until" } th scope="col" { "Keys" }
                             } }
-                            tbody { @for role in &trust.roles { (line(role, now)) } }
+                            tbody { @for role in &trust.roles { (line(role)) } }
                         }
                     }
                     p.hint { (count(trust.targets.len(), "executable is", "executables are")) " signed. Root and targets are signed by keys that the server does not have; it renews the other two by itself." }
@@ -43,7 +42,7 @@ pub fn section(trust: &TrustStatus, is_owner: bool, now: Timestamp) -> Markup {
     }
 }
 
-fn line(role: &TrustRole, now: Timestamp) -> Markup {
+fn line(role: &TrustRole) -> Markup {
     let state = match role.expiry {
         Expiry::Far => badge("good", "Good"),
         Expiry::Near => badge("warn", "Sign anew soon"),
@@ -53,7 +52,7 @@ fn line(role: &TrustRole, now: Timestamp) -> Markup {
         tr {
             th scope="row" { (role.role) }
             td { (role.version) }
-            td { (time(role.expires)) " " span.hint { (ago(role.expires, now)) } " " (state) }
+            td { (time(role.expires)) " " (state) }
             td { (role.threshold) " of " (role.key_ids.len()) }
         }
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use jiff::Timestamp;
 use kenny_proto::Role;
 use maud::html;
 
@@ -24,11 +23,11 @@ pub const PATH: &str = "/settings";
 pub async fn show(State(app): State<Arc<App>>, who: SignedIn) -> Result<Response, WebError> {
     let trust = ops::trust::status(&app, &who.operator)?;
     let server = ops::server(&app, &who.operator)?;
-    let accounts = match who.can(Action::ListAccounts) {
-        true => Some(ops::accounts::list(&app, &who.operator)?.accounts),
-        false => None,
+    let accounts = if who.can(Action::ListAccounts) {
+        Some(ops::accounts::list(&app, &who.operator)?.accounts)
+    } else {
+        None
     };
-    let now = Timestamp::now();
     let content = html! {
         div.title { h1 { "Settings" } }
         @match &accounts {
@@ -40,7 +39,7 @@ pub async fn show(State(app): State<Arc<App>>, who: SignedIn) -> Result<Response
                 }
             }
         }
-        (keys::section(&trust, who.operator.role() == Role::Owner, now))
+        (keys::section(&trust, who.operator.role() == Role::Owner))
         section aria-labelledby="server" {
             h2 #server { "This server" }
             dl.facts {
