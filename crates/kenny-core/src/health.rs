@@ -1,6 +1,29 @@
 //! Rules that turn facts of a PC into `ok`, `warn` or `crit`.
 
-use kenny_proto::frames::Status;
+use kenny_proto::api::{AgentHealth, HealthProblem};
+use kenny_proto::frames::{Snapshot, Status};
+
+/// So many sections are named: who has more needs another look at the PC, not at the list.
+const MOST_PROBLEMS: usize = 8;
+/// What is kept of a sentence that an agent made.
+const MOST_CHARACTERS: usize = 200;
+
+/// How a PC is as a whole.
+pub fn overall(snapshot: &Snapshot) -> AgentHealth {
+    let status = snapshot.values().map(|section| section.status).max().unwrap_or(Status::Ok);
+    let mut problems: Vec<HealthProblem> = snapshot
+        .iter()
+        .filter(|(_, section)| section.status > Status::Ok)
+        .map(|(name, section)| HealthProblem {
+            section: name.chars().take(MOST_CHARACTERS).collect(),
+            status: section.status,
+            summary: section.summary.chars().take(MOST_CHARACTERS).collect(),
+        })
+        .collect();
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.status));
+    problems.truncate(MOST_PROBLEMS);
+    AgentHealth { status, problems }
+}
 
 /// How a volume looks: crit below 3 % free, warn below 10 %. The numbers are those at which Windows itself
 /// starts to fail updates (a few GiB on a common 128 GiB disk) and at which it begins to warn.
@@ -41,6 +64,22 @@ pub const fn uptime(uptime_s: u64) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pc_is_as_well_as_its_worst_section() {
+        let section = |status, summary: &str| kenny_proto::frames::Section {
+            status,
+            summary: summary.to_owned(),
+            fields: serde_json::Map::new(),
+        };
+        let mut snapshot = Snapshot::from([("uptime".to_owned(), section(Status::Ok, "on"))]);
+        assert_eq!(overall(&snapshot), AgentHealth { status: Status::Ok, problems: Vec::new() });
+        snapshot.insert("disk".to_owned(), section(Status::Warn, &"x".repeat(300)));
+        snapshot.insert("memory".to_owned(), section(Status::Crit, "full"));
+        let health = overall(&snapshot);
+        assert_eq!((health.status, health.problems[0].section.as_str()), (Status::Crit, "memory"));
+        assert_eq!((health.problems.len(), health.problems[1].summary.len()), (2, 200));
+    }
 
     #[test]
     fn thresholds_are_where_they_are_said_to_be() {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::frames::{Snapshot, ToolError};
+use crate::frames::{Snapshot, Status, ToolError};
 use crate::policy::Pause;
 use crate::rollout::AgentSettings;
 use crate::update::{Failure, Phase, PhaseAt};
@@ -90,6 +90,31 @@ pub struct Agent {
     /// What the operator says of it.
     #[serde(default)]
     pub settings: AgentSettings,
+    /// How the PC is, by its last telemetry; absent before the first.
+    #[serde(default)]
+    pub health: Option<AgentHealth>,
+}
+
+/// How a PC is, by its last telemetry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AgentHealth {
+    /// The worst of its sections.
+    pub status: Status,
+    /// The sections that are not well, the worst first; at most eight.
+    pub problems: Vec<HealthProblem>,
+}
+
+/// A section of telemetry that is not well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HealthProblem {
+    /// Its name.
+    pub section: String,
+    /// How bad it is.
+    pub status: Status,
+    /// One sentence for people, at most 200 characters.
+    pub summary: String,
 }
 
 /// How an agent proves who it is.

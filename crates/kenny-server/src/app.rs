@@ -23,6 +23,7 @@ use crate::limits::{Bounds, Doorkeeper, address};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::ops::setup::Setup;
 use crate::releases::Uplink;
 use crate::rollout::staged::Rollouts;
 use crate::store::Restricted;
@@ -70,6 +71,8 @@ pub struct App {
     pub clients: Seal,
     /// Logins between password and code.
     pub pending_logins: PendingLogins,
+    /// The link of the first start.
+    pub setup: Setup,
     /// What happens.
     pub events: Events,
     /// Every socket comes by it.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use kenny_core::rollout::{Intent, Next, Pace, Standing, Tally};
 use kenny_proto::api::{
-    Agent, AgentIdentity, Hold, NextAttempt, TelemetryView, Update, UpdateState,
+    Agent, AgentHealth, AgentIdentity, Hold, NextAttempt, TelemetryView, Update, UpdateState,
 };
 use kenny_proto::frames::Meta;
 use kenny_proto::policy::Pause;
@@ -145,6 +145,8 @@ pub struct Kept {
     pub standings: Vec<(AgentId, Standing)>,
     /// What is held.
     pub holds: Vec<(AgentId, HeldVersion)>,
+    /// How the PCs are.
+    pub health: Vec<(AgentId, AgentHealth)>,
 }
 
 /// One agent.
@@ -186,6 +188,8 @@ pub struct AgentState {
     pub session: Option<Arc<Session>>,
     /// Telemetry that is not in the database yet.
     pub telemetry: Option<Box<TelemetryView>>,
+    /// How the PC is, by its last telemetry.
+    pub health: Option<Box<AgentHealth>>,
     /// When its last rejection was told, so that one that tries for ever does not fill the events.
     pub rejection_told: Option<Instant>,
     /// The operator removed it.
@@ -211,6 +215,7 @@ impl AgentEntry {
                 unsettled: None,
                 session: None,
                 telemetry: None,
+                health: None,
                 rejection_told: None,
                 removed: false,
             }),
@@ -257,6 +262,7 @@ impl AgentEntry {
             next_attempt: state.next_attempt(pace, now),
             paused: state.paused(now).cloned(),
             settings: (*state.settings).clone(),
+            health: state.health.as_deref().cloned(),
         }
     }
 }
@@ -354,6 +360,11 @@ impl Fleet {
         for (id, standing) in kept.standings {
             if let Some(entry) = agents.get(&id) {
                 entry.lock().standing = standing;
+            }
+        }
+        for (id, health) in kept.health {
+            if let Some(entry) = agents.get(&id) {
+                entry.lock().health = Some(Box::new(health));
             }
         }
         for (id, held) in kept.holds {

@@ -62,10 +62,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server::bind(config).await?;
     let mut lines =
         format!("kenny-server {} listens on {}\n", env!("CARGO_PKG_VERSION"), server.url());
+    if let Some(link) = &server.setup_link {
+        lines = format!(
+            "{lines}\n  Nobody has a password yet. Open this in a browser to become the owner (works once, within an hour):\n\n    \
+             {link}\n\n"
+        );
+    }
     if let Some(token) = &server.operator_token {
         lines = format!(
-            "{lines}\n  Token of the account `owner` (shown this once, only its hash is kept):\n\n    {token}\n\n  \
-             `kenny login URL` takes it, and `kenny account password` gives the account a password.\n  \
+            "{lines}\n  Token of the account `owner`, for the command line (shown this once, only its hash is kept):\n\n    \
+             {token}\n\n  `kenny login URL` takes it, and `kenny account password` gives the account a password.\n  \
              Lost it? Stop the server and run `kenny-server reset-token`.\n\n"
         );
     }

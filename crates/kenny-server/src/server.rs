@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum_server::Handle;
@@ -27,6 +27,7 @@ use crate::limits::{self, Bounds, Doorkeeper, Limits};
 use crate::metrics::Metrics;
 use crate::oauth::client::Seal;
 use crate::ops::releases::Releases;
+use crate::ops::setup::{self, Setup};
 use crate::releases::links::Signer;
 use crate::releases::{ReleaseFiles, Uplink};
 use crate::rollout::staged::{self, Policies, Rollouts, Staged};
@@ -48,6 +49,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The operator's token, when this start made it. It is not kept anywhere.
     pub operator_token: Option<String>,
+    /// Where the first owner sets a name and a password, while no account has one. Good once, and for an hour.
+    pub setup_link: Option<String>,
     app: Arc<App>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -75,7 +78,9 @@ impl Server {
             format!("cannot listen on {}; is another server running there?", config.listen)
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
+        let (setup, setup_code) = Setup::begin(&kept.directory, Instant::now());
         let app = App {
+            setup,
             address,
             tls: tls.is_some(),
             public_url: config.public_url,
@@ -111,9 +116,11 @@ impl Server {
             tunnel_closing: CancellationToken::new(),
             disconnected: Notify::new(),
         };
+        let setup_link = setup_code.map(|code| setup::link(&app, &code));
         Ok(Self {
             address,
             operator_token: kept.operator_token,
+            setup_link,
             app: Arc::new(app),
             listener,
             tls,
@@ -275,6 +282,7 @@ impl Kept {
                             updates: update_rows::last_updates(connection)?,
                             standings: update_rows::standings(connection)?,
                             holds: update_rows::holds(connection)?,
+                            health: rows::health(connection)?,
                         },
                     ),
                     rollouts: rollout_rows::unfinished(connection)?,

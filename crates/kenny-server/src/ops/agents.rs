@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kenny_proto::CloseCode;
-use kenny_proto::api::{AgentCreated, AgentDetail, AgentList, NewAgent};
+use kenny_proto::api::{Agent, AgentCreated, AgentDetail, AgentList, NewAgent};
 use kenny_proto::rollout::AgentSettings;
 use rusqlite::Connection;
 use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
@@ -24,6 +24,12 @@ pub fn list(app: &App, operator: &Operator) -> Result<AgentList, OpsError> {
         app.fleet.all().iter().map(|entry| entry.view(&app.pace, now)).collect();
     agents.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(AgentList { agents })
+}
+
+/// One agent by itself.
+pub fn get(app: &App, operator: &Operator, id: &str) -> Result<Agent, OpsError> {
+    let permit = operator.may(app, Action::ShowAgent, Subject::agent(id))?;
+    Ok(permit.agent(app, id)?.view(&app.pace, Timestamp::now()))
 }
 
 /// One agent with its updates and telemetry.

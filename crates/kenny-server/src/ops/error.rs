@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kenny_proto::api::{Hold, Problem};
 use kenny_proto::tools::ArgError;
-use kenny_proto::{AgentIdError, Role, Sha256Digest, UpdateId};
+use kenny_proto::{AccountNameError, AgentIdError, Role, Sha256Digest, UpdateId};
 
 use super::RolloutError;
 use crate::accounts::{Busy, LoginError, TokenError, WeakPassword, seconds};
@@ -49,6 +49,15 @@ pub enum OpsError {
         /// Whose it is.
         account: String,
     },
+    /// The link of the first start is worth nothing any more.
+    #[error(
+        "the setup is over: its link is good once, for an hour after the server's start, and only while no account has a \
+         password. Sign in instead; where nobody can, `kenny-server account reset NAME` on the server helps, while it is stopped"
+    )]
+    SetupOver,
+    /// Not an account's name.
+    #[error(transparent)]
+    AccountName(#[from] AccountNameError),
     /// No such account.
     #[error("there is no account `{0}`; `kenny account list` names them")]
     UnknownAccount(String),
@@ -407,6 +416,8 @@ impl OpsError {
                 LoginError::Store(_) => DATABASE,
             },
             Self::ScopeNeeded { .. } => ("scope_needed", 403, "Not permitted"),
+            Self::SetupOver => ("setup_over", 410, "The setup is over"),
+            Self::AccountName(_) => ("bad_account_name", 400, "Not an account's name"),
             Self::UnknownAgent(_) => ("unknown_agent", 404, "No such agent"),
             Self::UnknownTarget(_) => ("unknown_target", 404, "No such target"),
             Self::Trust(_) => ("untrusted", 422, "Not authorised by the keys"),

@@ -54,6 +54,30 @@ pub async fn follow(
     Ok(futures_util::stream::unfold(following, Following::next).take_until(over))
 }
 
+/// Which past events are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// Only those about this agent, which may be gone.
+    pub agent: Option<String>,
+    /// Only those of this kind.
+    pub kind: Option<String>,
+    /// Only those before this one; the newest when absent.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What happened, newest first, as far back as events are kept.
+pub async fn past(app: &App, operator: &Operator, wanted: Past) -> Result<Vec<Event>, OpsError> {
+    operator.may(app, Action::FollowEvents, Subject::default())?;
+    let read = move |connection: &rusqlite::Connection| {
+        let before = wanted.before.unwrap_or(i64::MAX);
+        let (agent, kind) = (wanted.agent.as_deref(), wanted.kind.as_deref());
+        rows::events_before(connection, before, agent, kind, wanted.limit)
+    };
+    Ok(app.store.run(read).await?)
+}
+
 /// What came after `last_seen`, or none when that cannot be said completely.
 async fn missed(
     app: &App,

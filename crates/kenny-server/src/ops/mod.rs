@@ -20,6 +20,7 @@ pub mod rollback;
 mod rollout_error;
 pub mod rollouts;
 pub mod sessions;
+pub mod setup;
 pub mod tokens;
 pub mod tools;
 pub mod trust;

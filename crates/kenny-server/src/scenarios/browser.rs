@@ -36,6 +36,25 @@ impl Answer {
         self.headers["location"].to_str().unwrap()
     }
 
+    /// What stands between two texts of the page.
+    pub fn between(&self, start: &str, end: &str) -> &str {
+        let (_, rest) =
+            self.text.split_once(start).unwrap_or_else(|| panic!("no {start} in {}", self.text));
+        rest.split(end).next().unwrap()
+    }
+
+    /// The page without its frame.
+    fn content(&self) -> &str {
+        self.text.split_once("<main").map_or(&self.text, |(_, content)| content)
+    }
+
+    /// Fails unless the page has all of these.
+    pub fn has(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.text.contains(part), "no {part} in {:.4000}", self.content());
+        }
+    }
+
     /// The value of a hidden field of the page.
     pub fn hidden(&self, name: &str) -> String {
         let start = format!("name=\"{name}\" value=\"");
@@ -60,7 +79,7 @@ impl Browser {
     pub async fn signed_in(rig: &Rig, name: &str) -> Self {
         let mut browser = Self::new(rig);
         let answer = browser.sign_in(name, PASSWORD).await;
-        assert_eq!(answer.location(), "/account");
+        assert_eq!(answer.location(), "/");
         browser
     }
 
@@ -76,6 +95,20 @@ impl Browser {
         let request =
             site.iter().fold(request, |request, (name, value)| request.header(*name, value));
         self.send(request.header("accept", "text/html")).await
+    }
+
+    /// Asks for a piece of a page, as its script does.
+    pub async fn piece(&mut self, path: &str) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.url));
+        self.send(request.header("hx-request", "true").header("accept", "text/html")).await
+    }
+
+    /// Sends a file as the page's script does.
+    pub async fn upload(&mut self, path: &str, token: &str, file: Vec<u8>) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.url)).header("x-kenny-form", token);
+        let request =
+            self.says.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        self.send(request.body(file)).await
     }
 
     /// Posts a form of this page: its token, and these fields.
@@ -131,6 +164,17 @@ impl Rig {
             Ok(())
         })
         .await;
+    }
+
+    /// What somebody's authenticator shows now.
+    pub async fn code_of(&self, name: &'static str) -> String {
+        let read = move |connection: &rusqlite::Connection| {
+            let sql = "SELECT totp_secret FROM accounts WHERE name = ?1";
+            connection.query_row(sql, [name], |row| row.get::<_, Vec<u8>>(0))
+        };
+        let secret = self.app.store.run(read).await.unwrap();
+        let totp = totp_rs::Builder::new().with_secret(secret).build_noncompliant();
+        totp.generate_current().to_string()
     }
 
     /// Changes the database, and what the server remembers of its accounts.

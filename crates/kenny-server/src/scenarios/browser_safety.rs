@@ -142,6 +142,49 @@ async fn pages_load_what_the_policy_allows() {
 }
 
 #[tokio::test]
+async fn scripts_are_files_of_this_server_and_nothing_stands_in_a_page() {
+    let rig = Rig::start().await;
+    rig.person("anna", Role::Owner).await;
+    rig.agent("annas-pc").await;
+    let mut browser = Browser::signed_in(&rig, "anna").await;
+    for path in [
+        "/",
+        "/agents/annas-pc",
+        "/agents/annas-pc/tools/powershell.exec",
+        "/releases",
+        "/add",
+        "/activity",
+        "/activity/audit",
+        "/settings",
+        "/settings/accounts/anna",
+        "/account",
+    ] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("script-src 'self'; connect-src 'self'"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{policy}");
+        for inline in ["style=", "<style", "onclick", "hx-on", "js:", "javascript:"] {
+            assert!(!page.text.contains(inline), "{inline} in {path}");
+        }
+        assert!(page.text.contains("&quot;allowEval&quot;:false"));
+        let scripts: Vec<&str> = page.text.split("<script src=\"").skip(1).collect();
+        assert_eq!((scripts.len(), page.text.matches("<script").count()), (3, 3), "{path}");
+        for script in scripts {
+            let asset = browser.get(script.split('"').next().unwrap()).await;
+            assert!(asset.header("content-type").starts_with("text/javascript"));
+            assert!(asset.header("cache-control").contains("immutable"));
+        }
+    }
+    assert_eq!(
+        browser.get("/assets/kenny.js").await.status,
+        404,
+        "only with the hash of what it is"
+    );
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn behind_https_cookies_never_go_without() {
     let rig = Rig::start_with(|config| {
         config.public_url = Some("https://kenny.example.org".parse().unwrap());
@@ -152,7 +195,7 @@ async fn behind_https_cookies_never_go_without() {
     // The proxy in front hands the public name on, or its own.
     browser.says[0].1 = "https://kenny.example.org".to_owned();
     let entered = browser.sign_in("anna", PASSWORD).await;
-    assert_eq!(entered.location(), "/account");
+    assert_eq!(entered.location(), "/");
     assert_eq!(entered.header("strict-transport-security"), "max-age=31536000");
     for cookie in entered.headers.get_all("set-cookie") {
         let cookie = cookie.to_str().unwrap();

@@ -19,6 +19,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::rig::within;
 use crate::testing::TempDir;
 
+/// Finds what shuts people out; a test asset, and in no executable (MPL-2.0, see beside the file).
+const AXE: &str = include_str!("vendor/axe-4.14.1.min.js");
+
 /// A window of the browser.
 pub struct Chromium {
     process: Child,
@@ -91,6 +94,11 @@ impl Chromium {
     }
 
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Like [`Self::call`], where the browser may say no.
+    async fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let mut frame = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -99,13 +107,15 @@ impl Chromium {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
         loop {
             let message = within(self.socket.next()).await.unwrap().unwrap();
-            let answer: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+            let mut answer: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
             if let Some(note) = answer["params"]["entry"]["text"].as_str() {
                 self.notes.push(note.to_owned());
             }
             if answer["id"] == self.last_id {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return match answer.get_mut("error") {
+                    Some(error) => Err(error.take()),
+                    None => Ok(answer["result"].take()),
+                };
             }
         }
     }
@@ -118,15 +128,21 @@ impl Chromium {
 
     /// The value of an expression on the page.
     pub async fn value(&mut self, expression: &str) -> Value {
+        let value = self.try_value(expression).await;
+        value.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    async fn try_value(&mut self, expression: &str) -> Result<Value, Value> {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        self.call("Runtime.evaluate", asked).await["result"]["value"].clone()
+        Ok(self.ask("Runtime.evaluate", asked).await?["result"]["value"].take())
     }
 
     /// Waits until an expression is true; pages come when they do.
     pub async fn until(&mut self, expression: &str) {
         let complete = format!("document.readyState === 'complete' && Boolean({expression})");
         for _ in 0..600 {
-            if self.value(&complete).await == true {
+            // A page that is just being left has no values.
+            if self.try_value(&complete).await.is_ok_and(|value| value == true) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -181,26 +197,84 @@ impl Chromium {
         panic!("the keyboard does not reach {selector}");
     }
 
-    /// Keeps pictures of the page where somebody wants them, and looks whether it fits into narrow windows in any case.
+    /// Clicks on what this selector finds.
+    pub async fn click(&mut self, selector: &str) {
+        let found = self.value(&format!("Boolean(document.querySelector(`{selector}`))")).await;
+        assert_eq!(found, true, "nothing is {selector}");
+        self.value(&format!("document.querySelector(`{selector}`).click()")).await;
+    }
+
+    /// Puts the focus on what this selector finds, and types.
+    pub async fn type_into(&mut self, selector: &str, text: &str) {
+        self.value(&format!("document.querySelector(`{selector}`).select()")).await;
+        self.insert(text).await;
+    }
+
+    /// Chooses a file as somebody with a file dialogue does.
+    pub async fn choose_file(&mut self, selector: &str, file: &std::path::Path) {
+        let page = self.call("DOM.getDocument", json!({})).await;
+        let wanted = json!({"nodeId": page["root"]["nodeId"], "selector": selector});
+        let input = self.call("DOM.querySelector", wanted).await;
+        let chosen = json!({"nodeId": input["nodeId"], "files": [file]});
+        self.call("DOM.setFileInputFiles", chosen).await;
+    }
+
+    /// Signs in by keyboard where the sign-in page is shown.
+    pub async fn sign_in(&mut self, name: &str) {
+        self.until("document.activeElement.id === 'name'").await;
+        self.insert(name).await;
+        self.press("Tab").await;
+        self.insert(super::browser::PASSWORD).await;
+        self.press("Enter").await;
+    }
+
+    /// Looks at the page as people do: does it fit into narrow, usual and wide windows, and does axe-core find nothing to
+    /// object to in either theme? Keeps pictures where somebody wants them.
     pub async fn picture(&mut self, name: &str) {
-        for width in [390, 1280] {
-            let size =
-                json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": false});
-            self.call("Emulation.setDeviceMetricsOverride", size).await;
+        for width in [1920, 390, 1280] {
+            self.window(width, 844).await;
             let overflow = self.value("document.documentElement.scrollWidth - innerWidth").await;
             assert!(overflow.as_i64().unwrap() <= 0, "{name} is too wide for {width}: {overflow}");
-            let Some(folder) = self.pictures.clone() else { continue };
             for scheme in ["light", "dark"] {
-                let media =
-                    json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+                let media = json!({"features": [
+                    {"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}
+                ]});
                 self.call("Emulation.setEmulatedMedia", media).await;
-                let shot = json!({"captureBeyondViewport": true});
-                let shot = self.call("Page.captureScreenshot", shot).await;
-                let png = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
-                fs_err::create_dir_all(&folder).unwrap();
-                fs_err::write(folder.join(format!("{name}-{width}-{scheme}.png")), png).unwrap();
+                // What differs between widths are sizes; what differs between themes are colours.
+                if width == 1280 || scheme == "light" {
+                    self.object_to_nothing(name, width, scheme).await;
+                }
+                self.keep_picture(name, width, scheme).await;
             }
         }
+    }
+
+    async fn window(&mut self, width: u32, height: u32) {
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    async fn keep_picture(&mut self, name: &str, width: u32, scheme: &str) {
+        let Some(folder) = self.pictures.clone() else { return };
+        let height = self.value("document.documentElement.scrollHeight").await.as_u64().unwrap();
+        let clip =
+            json!({"x": 0, "y": 0, "width": width, "height": height.clamp(844, 4000), "scale": 1});
+        let shot = json!({"captureBeyondViewport": true, "clip": clip});
+        let shot = self.call("Page.captureScreenshot", shot).await;
+        let png = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        fs_err::create_dir_all(&folder).unwrap();
+        fs_err::write(folder.join(format!("{name}-{width}-{scheme}.png")), png).unwrap();
+    }
+
+    async fn object_to_nothing(&mut self, name: &str, width: u32, scheme: &str) {
+        if self.value("typeof axe").await == "undefined" {
+            self.value(AXE).await;
+        }
+        let asked = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map((it) => \
+                     it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join('; ')).join('\\n'), String)";
+        let found = self.value(asked).await;
+        assert_eq!(found, "", "{name} at {width}, {scheme}");
     }
 
     pub async fn stop(mut self) {

@@ -28,6 +28,7 @@ pub struct Rig {
     pub app: Arc<App>,
     pub url: String,
     pub token: String,
+    pub setup_link: Option<String>,
     pub http: reqwest::Client,
     folder: TempDir,
     stop: oneshot::Sender<()>,
@@ -59,12 +60,13 @@ impl Rig {
         let server = Server::bind(config).await.unwrap();
         assert_eq!(server.operator_token.is_some(), token.is_none(), "printed once");
         let token = token.or_else(|| server.operator_token.clone()).unwrap();
+        let setup_link = server.setup_link.clone();
         let (url, app) = (server.url(), Arc::clone(server.app()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        Self { app, url, token, http: reqwest::Client::new(), folder, stop, serving }
+        Self { app, url, token, setup_link, http: reqwest::Client::new(), folder, stop, serving }
     }
 
     pub async fn stop(self) -> TempDir {
@@ -80,6 +82,13 @@ impl Rig {
     pub async fn restart(self) -> Self {
         let token = self.token.clone();
         Self::start_in(self.stop().await, Some(token), |_| {}).await
+    }
+
+    /// Restarts where it was, so that whoever lost it finds it again.
+    pub async fn restart_on(self, port: u16) -> Self {
+        let token = self.token.clone();
+        let listen = move |config: &mut Config| config.listen.set_port(port);
+        Self::start_in(self.stop().await, Some(token), listen).await
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {

@@ -10,8 +10,8 @@ async fn somebody_signs_in_and_out() {
     let rig = Rig::start().await;
     rig.person("anna", Role::Operator).await;
     let mut browser = Browser::new(&rig);
-    assert_eq!(browser.get("/").await.location(), "/account");
-    assert_eq!(browser.get("/account").await.location(), "/login");
+    assert_eq!(browser.get("/account").await.location(), "/login?next=%2Faccount");
+    assert_eq!(browser.get("/").await.location(), "/login");
 
     let wrong = browser.sign_in("anna", "not it").await;
     assert_eq!(wrong.status, 403);
@@ -21,7 +21,7 @@ async fn somebody_signs_in_and_out() {
     assert_eq!(nobody.status, 403);
 
     let entered = browser.sign_in("anna", PASSWORD).await;
-    assert_eq!(entered.location(), "/account");
+    assert_eq!(entered.location(), "/");
     let cookies: Vec<_> = entered.headers.get_all("set-cookie").iter().collect();
     let session = cookies[0].to_str().unwrap();
     assert!(session.starts_with("kenny_session="));
@@ -33,13 +33,13 @@ async fn somebody_signs_in_and_out() {
     let page = browser.get("/account").await;
     assert_eq!((page.status, page.header("cache-control")), (200, "no-store"));
     assert!(page.text.contains("anna") && page.text.contains("this browser"));
-    assert_eq!(browser.get("/login").await.location(), "/account");
+    assert_eq!(browser.get("/login").await.location(), "/");
 
     let kept = browser.cookies.clone();
     assert_eq!(browser.submit(&page, "/logout", &[]).await.location(), "/login");
     assert!(browser.cookies.is_empty());
     browser.cookies = kept;
-    assert_eq!(browser.get("/account").await.location(), "/login", "the secret is worth nothing");
+    assert_eq!(browser.get("/").await.location(), "/login", "the secret is worth nothing");
     rig.stop().await;
 }
 
@@ -62,7 +62,7 @@ async fn a_login_makes_a_new_secret_and_ends_the_old_one() {
     assert_ne!(browser.cookies["kenny_session"], first);
     assert_eq!(browser.get("/account").await.status, 200);
     browser.cookies.insert("kenny_session".to_owned(), first);
-    assert_eq!(browser.get("/account").await.location(), "/login");
+    assert_eq!(browser.get("/").await.location(), "/login");
 
     let kept: String = rig
         .app
@@ -90,7 +90,7 @@ async fn sessions_end_with_time_and_with_what_happens_to_the_account() {
         let mut browser = Browser::signed_in(&rig, "anna").await;
         assert_eq!(browser.get("/account").await.status, 200);
         rig.execute(sql).await;
-        assert_eq!(browser.get("/account").await.location(), "/login", "{sql}");
+        assert_eq!(browser.get("/").await.location(), "/login", "{sql}");
     }
     let mut browser = Browser::new(&rig);
     let refused = browser.sign_in("anna", PASSWORD).await;
@@ -117,7 +117,7 @@ async fn somebody_ends_their_own_other_sessions_alone() {
 
     let ended = here.submit(&page, "/account/sessions/end", &[("id", &other)]).await;
     assert_eq!(ended.location(), "/account");
-    assert_eq!(there.get("/account").await.location(), "/login");
+    assert_eq!(there.get("/").await.location(), "/login");
     assert_eq!(here.get("/account").await.status, 200);
     rig.stop().await;
 }
@@ -141,7 +141,7 @@ async fn a_code_is_asked_for_where_the_account_has_one() {
     let step = browser.submit(&page, "/login", &fields).await;
     assert_eq!(step.status, 200);
     assert!(step.text.contains("authenticator") && !step.text.contains(PASSWORD));
-    assert_eq!(browser.get("/account").await.location(), "/login", "not signed in yet");
+    assert_eq!(browser.get("/").await.location(), "/login", "not signed in yet");
 
     let wrong = browser.submit(&step, "/login/code", &[("code", "000000")]).await;
     assert_eq!(wrong.status, 403);
@@ -175,7 +175,7 @@ async fn a_login_leads_to_this_server_alone() {
         assert!(offered.starts_with('/') && !offered.starts_with("//"), "{offered}");
         let fields = [("name", "anna"), ("password", PASSWORD), ("next", next)];
         let entered = browser.submit(&page, "/login", &fields).await;
-        assert!(["/account", "/%09/evil.example"].contains(&entered.location()), "{next}");
+        assert!(["/", "/%09/evil.example"].contains(&entered.location()), "{next}");
     }
     rig.stop().await;
 }

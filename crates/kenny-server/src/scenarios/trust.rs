@@ -18,6 +18,12 @@ use crate::releases::test_image::agent_image;
 
 const DAY: i64 = 24 * 60 * 60;
 
+/// Publishes the first root and targets of new keys.
+pub async fn with_keys(rig: &Rig) {
+    let signer = Signer::of(rig).await;
+    rig.published(&signer.first()).await;
+}
+
 #[tokio::test]
 async fn a_server_without_keys_says_so() {
     let rig = Rig::start().await;

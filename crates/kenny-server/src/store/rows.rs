@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use kenny_proto::api::{Event, Release, ReleaseSigner, TelemetryView};
+use kenny_core::health;
+use kenny_proto::api::{AgentHealth, Event, Release, ReleaseSigner, TelemetryView};
 use kenny_proto::rollout::AgentSettings;
 use kenny_proto::{AgentId, Sha256Digest};
 use rusqlite::types::Type;
@@ -176,6 +177,14 @@ pub fn telemetry(connection: &Connection, id: &AgentId) -> rusqlite::Result<Opti
         .optional()
 }
 
+/// How every PC is by its last telemetry.
+pub fn health(connection: &Connection) -> rusqlite::Result<Vec<(AgentId, AgentHealth)>> {
+    connection
+        .prepare("SELECT agent_id, snapshot FROM telemetry")?
+        .query_map([], |row| Ok((parsed(row, 0)?, health::overall(&json(row, 1)?))))?
+        .collect()
+}
+
 /// Every artifact of every release.
 pub fn releases(connection: &Connection) -> rusqlite::Result<Vec<Release>> {
     connection
@@ -267,18 +276,37 @@ pub fn events_after(
             "SELECT id, at, kind, agent_id, summary, body, rollout_id FROM events
              WHERE id > ?1 AND (?2 IS NULL OR agent_id = ?2) ORDER BY id LIMIT ?3",
         )?
-        .query_map(params![after, agent.map(AgentId::as_str), limit], |row| {
-            Ok(Event {
-                id: row.get(0)?,
-                at: parsed(row, 1)?,
-                kind: row.get(2)?,
-                agent_id: parsed_option(row, 3)?,
-                summary: row.get(4)?,
-                update: json_option(row, 5)?,
-                rollout: parsed_option(row, 6)?,
-            })
-        })?
+        .query_map(params![after, agent.map(AgentId::as_str), limit], read_event)?
         .collect()
+}
+
+/// Events with a smaller id, newest first; only those about `agent` and of `kind` where they are named.
+pub fn events_before(
+    connection: &Connection,
+    before: i64,
+    agent: Option<&str>,
+    kind: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Event>> {
+    connection
+        .prepare_cached(
+            "SELECT id, at, kind, agent_id, summary, body, rollout_id FROM events
+             WHERE id < ?1 AND (?2 IS NULL OR agent_id = ?2) AND (?3 IS NULL OR kind = ?3) ORDER BY id DESC LIMIT ?4",
+        )?
+        .query_map(params![before, agent, kind, limit], read_event)?
+        .collect()
+}
+
+fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: row.get(0)?,
+        at: parsed(row, 1)?,
+        kind: row.get(2)?,
+        agent_id: parsed_option(row, 3)?,
+        summary: row.get(4)?,
+        update: json_option(row, 5)?,
+        rollout: parsed_option(row, 6)?,
+    })
 }
 
 /// The oldest event that is kept, and the newest.

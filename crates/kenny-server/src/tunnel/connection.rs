@@ -8,6 +8,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
+use kenny_core::health;
 use kenny_proto::api::TelemetryView;
 use kenny_proto::frames::{HOST_SECTION, UTC_OFFSET_FIELD};
 use kenny_proto::policy::{PAUSED_FIELD, POLICY_SECTION};
@@ -143,6 +144,7 @@ fn handle(
             if let (Some(offset), Some(facts)) = (offset, &mut state.facts) {
                 facts.utc_offset_s = i32::try_from(offset).ok();
             }
+            state.health = Some(Box::new(health::overall(&telemetry.snapshot)));
             state.telemetry = Some(Box::new(TelemetryView {
                 collected_at: telemetry.collected_at,
                 received_at: Timestamp::now(),

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 
+use super::components::prose;
 use super::layout::{Page, card};
 use super::next::LocalPath;
 use crate::oauth::request::Untrusted;
@@ -41,11 +42,28 @@ pub enum WebError {
     /// The action was refused.
     #[error(transparent)]
     Ops(#[from] OpsError),
+    /// The action was refused, on a page that one goes back to.
+    #[error("{error}")]
+    Refused {
+        /// Why.
+        error: OpsError,
+        /// The page.
+        path: String,
+        /// What it is called.
+        page: String,
+    },
     /// The database.
     #[error(
         "The server's database does not answer. Try again in a minute; if that does not help, look at the server's disk and its log."
     )]
     Store(#[from] StoreError),
+}
+
+impl WebError {
+    /// An action that was refused on this page.
+    pub fn refused(error: OpsError, path: &str, page: &str) -> Self {
+        Self::Refused { error, path: path.to_owned(), page: page.to_owned() }
+    }
 }
 
 impl IntoResponse for WebError {
@@ -57,7 +75,7 @@ impl IntoResponse for WebError {
             Self::Program(_) => (StatusCode::BAD_REQUEST, "The program cannot be connected"),
             Self::TooMuch => (StatusCode::FORBIDDEN, "Not with your role"),
             Self::NotFound => (StatusCode::NOT_FOUND, "Nothing here"),
-            Self::Ops(error) => {
+            Self::Ops(error) | Self::Refused { error, .. } => {
                 let (_, status, title) = error.facts();
                 (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), title)
             }
@@ -66,10 +84,29 @@ impl IntoResponse for WebError {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not now")
             }
         };
+        let (back, page) = match &self {
+            Self::Refused { path, page, .. } => (path.as_str(), format!("Back to {page}")),
+            Self::NotSignedIn(_)
+            | Self::ForeignForm
+            | Self::Unreadable
+            | Self::Program(_)
+            | Self::TooMuch
+            | Self::NotFound
+            | Self::Ops(_)
+            | Self::Store(_) => ("/", "To the start page".to_owned()),
+        };
         let words = html! {
-            p { (self.to_string()) }
-            p.actions { a.button href="/" { "To the start page" } }
+            p { (prose(&sentence(&self.to_string()))) }
+            p.actions { a.button href=(back) { (page) } }
         };
         Page::new(title).with_status(status).show(&card(title, &words))
     }
+}
+
+/// As a sentence: the API's words begin small and end without a stop.
+pub fn sentence(words: &str) -> String {
+    let mut characters = words.chars();
+    let first: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let stop = if words.ends_with(['.', '?', '!', ')']) { "" } else { "." };
+    format!("{first}{}{stop}", characters.as_str())
 }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 use super::csrf::{self, CsrfToken};
 use super::error::WebError;
 use super::fields::Fields;
 use super::session::{SignedIn, Visitor};
 use crate::app::App;
+use crate::ops::Action;
+
+/// Carries the token of a form where the body is a file.
+const FORM_TOKEN: HeaderName = HeaderName::from_static("x-kenny-form");
 
 /// A form of somebody who is signed in.
 pub struct SignedInForm {
@@ -29,6 +33,33 @@ impl FromRequest<Arc<App>> for SignedInForm {
         let who = SignedIn::from_request_parts(&mut parts, app).await?;
         let fields = read(Request::from_parts(parts, body), app, &who.csrf).await?;
         Ok(Self { who, fields })
+    }
+}
+
+impl SignedIn {
+    /// Whether a button for it is worth showing. The action itself asks again.
+    pub fn can(&self, action: Action) -> bool {
+        self.operator.role() >= action.needs()
+    }
+}
+
+/// A file as the whole body of a request that a script of a page made; its token comes in a header.
+pub struct SignedInUpload {
+    /// Who.
+    pub who: SignedIn,
+    /// What.
+    pub body: Body,
+}
+
+impl FromRequest<Arc<App>> for SignedInUpload {
+    type Rejection = WebError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, WebError> {
+        let (mut parts, body) = request.into_parts();
+        check_page(app, &parts.headers)?;
+        let who = SignedIn::from_request_parts(&mut parts, app).await?;
+        let token = parts.headers.get(FORM_TOKEN).and_then(|token| token.to_str().ok());
+        if who.csrf.matches(token) { Ok(Self { who, body }) } else { Err(WebError::ForeignForm) }
     }
 }
 

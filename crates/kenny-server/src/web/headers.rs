@@ -26,12 +26,14 @@ const UNUSED: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=
 /// A year: after the first visit by HTTPS a browser never tries without.
 const TRANSPORT: &str = "max-age=31536000";
 
-/// The policy of pages: their own style and icon, forms to this server, in no frame, and no script. `form_target` is
-/// one more place that a form's answer may lead to (browsers apply `form-action` to redirects as well).
-pub fn content_security_policy(form_target: Option<&str>) -> HeaderValue {
+/// The policy of pages: their own style and icon, forms to this server, in no frame, and scripts of this server where the
+/// page has some, never such that stand in the page. `form_target` is one more place that a form's answer may lead to
+/// (browsers apply `form-action` to redirects as well).
+pub fn content_security_policy(scripts: bool, form_target: Option<&str>) -> HeaderValue {
     let (space, target) = form_target.map_or(("", ""), |target| (" ", target));
+    let scripts = if scripts { "script-src 'self'; connect-src 'self'; " } else { "" };
     HeaderValue::try_from(format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{space}{target}; \
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action 'self'{space}{target}; \
          base-uri 'none'; frame-ancestors 'none'"
     ))
     .expect("an origin is a header's value")
@@ -41,7 +43,7 @@ pub fn content_security_policy(form_target: Option<&str>) -> HeaderValue {
 pub async fn add(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.entry(CONTENT_SECURITY_POLICY).or_insert_with(|| content_security_policy(None));
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert_with(|| content_security_policy(false, None));
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // For what does not know `frame-ancestors`.

@@ -5,7 +5,7 @@ use std::fmt;
 use url::Url;
 
 /// The start page of who signed in.
-pub const HOME: &str = "/account";
+pub const HOME: &str = "/";
 
 /// The most that a path may have: an authorization request with long redirect addresses fits.
 const MAX_BYTES: usize = 6000;

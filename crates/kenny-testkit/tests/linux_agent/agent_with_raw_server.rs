@@ -1,6 +1,7 @@
 //! Our agent with a server of 0.2 that somebody else wrote.
 
 use anyhow::{Context, Result};
+use kenny_testkit::places::{folder, program};
 use kenny_testkit::raw::Heard;
 use kenny_testkit::{Foreground, Peer, eventually};
 use serde_json::{Value, json};

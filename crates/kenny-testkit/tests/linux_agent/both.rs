@@ -8,6 +8,7 @@ use kenny_proto::Os;
 use kenny_proto::frames::ErrorCode;
 use kenny_testkit::client::Refused;
 use kenny_testkit::eventually;
+use kenny_testkit::places::program;
 use serde_json::json;
 
 use crate::site::{SOON, Site};

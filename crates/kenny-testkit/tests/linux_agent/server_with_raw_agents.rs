@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
 use kenny_proto::api::UpdateState;
 use kenny_testkit::client::Refused;
+use kenny_testkit::places::program;
 use kenny_testkit::raw::Heard;
 use kenny_testkit::{Peer, eventually};
 use serde_json::{Value, json};

@@ -310,6 +310,7 @@ pub(super) mod tests {
             next_attempt: None,
             paused: None,
             settings: AgentSettings::default(),
+            health: None,
         }
     }
 

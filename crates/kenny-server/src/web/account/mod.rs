@@ -1,17 +1,20 @@
-//! Who is signed in, where else, and which programs act for them.
+//! Who is signed in, by what, where else, and which tokens and programs act for them.
+
+pub mod secrets;
+pub mod tokens;
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::browsers;
 use super::components::{row_action, time};
 use super::error::WebError;
 use super::forms::SignedInForm;
-use super::layout::Page;
-use super::next::HOME;
+use super::layout::{Page, Place};
 use super::session::SignedIn;
 use crate::app::App;
 use crate::mcp;
@@ -20,6 +23,9 @@ use crate::oauth::scope::Scope;
 use crate::ops;
 use crate::store::oauth_rows::GrantRow;
 use crate::store::session_rows::SessionRow;
+
+/// Where it is.
+pub const PATH: &str = "/account";
 
 /// `GET /account`.
 pub async fn show(
@@ -30,9 +36,19 @@ pub async fn show(
     let sessions = ops::sessions::list(&app, &who.operator).await?;
     let programs = ops::programs::list(&app, &who.operator).await?;
     let mcp_address = format!("{}{}", app.base_url(&headers), mcp::PATH);
+    let tokens = ops::tokens::list(&app, &who.operator, None)?.tokens;
     let content = html! {
-        h1 { "Your account" }
-        p.lead { "Signed in as " strong { (who.account.name) } " with the role " strong { (who.account.role) } "." }
+        div.title {
+            div {
+                h1 { "Your account" }
+                p.hint { "Signed in as " strong { (who.account.name) } " with the role " strong { (who.account.role) } "." }
+            }
+        }
+        div.columns {
+            (secrets::password_form(&who, None))
+            (secrets::second_factor(&who))
+        }
+        (tokens::section(&who, &tokens, Timestamp::now()))
         section aria-labelledby="programs" {
             h2 #programs { "Connected programs" }
             @if programs.is_empty() {
@@ -46,7 +62,7 @@ pub async fn show(
             ul.list { @for session in &sessions { (session_row(&who, session)) } }
         }
     };
-    Ok(Page::new("Your account").of(&who).show(&content))
+    Ok(Page::new("Your account").of(&who).at(Place::Account).show(&content))
 }
 
 fn program_row(who: &SignedIn, program: &GrantRow) -> Markup {
@@ -101,7 +117,7 @@ pub async fn end_session(
 ) -> Result<Response, WebError> {
     let id = form.fields.get("id").unwrap_or_default();
     ops::sessions::end(&app, &form.who.operator, id).await?;
-    Ok(Redirect::to(HOME).into_response())
+    Ok(Redirect::to(PATH).into_response())
 }
 
 /// `POST /account/programs/end`. One that is gone already is as good.
@@ -111,5 +127,5 @@ pub async fn end_program(
 ) -> Result<Response, WebError> {
     let id = form.fields.get("id").unwrap_or_default();
     ops::programs::end(&app, &form.who.operator, id).await?;
-    Ok(Redirect::to(HOME).into_response())
+    Ok(Redirect::to(PATH).into_response())
 }
