@@ -286,7 +286,8 @@ pub enum WhyNever {
     Held,
     /// It is on a channel that does not take the version.
     Channel,
-    /// There is no release of the version for its platform, or it was withdrawn.
+    /// There is no release of the version for its platform, it was withdrawn, or the agent pins a root whose keys did not
+    /// sign it.
     NoRelease,
     /// Its version is not known, or is no semantic version.
     VersionUnknown,

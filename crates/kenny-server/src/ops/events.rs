@@ -69,13 +69,13 @@ pub struct Past {
 
 /// What happened, newest first, as far back as events are kept.
 pub async fn past(app: &App, operator: &Operator, wanted: Past) -> Result<Vec<Event>, OpsError> {
-    operator.may(app, Action::FollowEvents, Subject::default())?;
+    let permit = operator.may(app, Action::FollowEvents, Subject::default())?;
     let read = move |connection: &rusqlite::Connection| {
         let before = wanted.before.unwrap_or(i64::MAX);
         let (agent, kind) = (wanted.agent.as_deref(), wanted.kind.as_deref());
         rows::events_before(connection, before, agent, kind, wanted.limit)
     };
-    Ok(app.store.run(read).await?)
+    Ok(permit.read(app, read).await?)
 }
 
 /// What came after `last_seen`, or none when that cannot be said completely.

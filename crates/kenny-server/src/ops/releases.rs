@@ -22,7 +22,7 @@ use crate::releases::ReleaseFiles;
 use crate::releases::links::Signer;
 use crate::rollout::is_version;
 use crate::store::rows;
-use crate::trust::{self, Target};
+use crate::trust::{self, Target, Trust};
 
 /// How long an artifact waits to be signed: a holder of a key may be on holiday.
 const UNSIGNED_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -110,6 +110,12 @@ impl Releases {
         list.into_iter().find(|release| {
             release.os == Os::Windows && release.sha256 == sha256 && release.withdrawn_at.is_none()
         })
+    }
+
+    /// True where an agent like this takes the release: with keys on the server that is one which they signed, unless the
+    /// agent says that it pins no root.
+    pub fn is_taken(trust: &Trust, release: &Release, pins_root: Option<bool>) -> bool {
+        !trust.is_signed() || trust.names(release.sha256) || pins_root == Some(false)
     }
 
     /// The artifacts of the version, for any platform; at least one, and none that was withdrawn.

@@ -300,11 +300,7 @@ async fn go_back(app: &Arc<App>, permit: &Permit<'_>, id: &str) -> Result<Rollou
     Ok(begun(app, rollout, permit.account(), now))
 }
 
-async fn read(
-    app: &App,
-    permit: &Permit<'_>,
-    id: RolloutId,
-) -> Result<Option<Staged>, OpsError> {
+async fn read(app: &App, permit: &Permit<'_>, id: RolloutId) -> Result<Option<Staged>, OpsError> {
     Ok(permit.read(app, move |connection| rollout_rows::get(connection, id)).await?)
 }
 

@@ -17,7 +17,7 @@ use crate::accounts::{self, Account, Directory};
 use crate::app::App;
 use crate::audit::{Entry, Subject, Who, append};
 use crate::auth::{TokenHash, new_token};
-use crate::store::account_rows;
+use crate::store::{Right, account_rows};
 
 /// Where the page is; the code follows.
 pub const PATH: &str = "/setup";
@@ -70,6 +70,11 @@ pub fn is_open(app: &App, code: &str, now: Instant) -> bool {
     app.setup.has(code, now) && !app.accounts.all().iter().any(|account| account.has_password)
 }
 
+/// By this, whoever has the link makes the first owner.
+struct SettingUp;
+
+impl Right for SettingUp {}
+
 /// Makes the account of this name an owner with this password. The account that the first start made is another one,
 /// unless it is named; its token goes on working.
 pub async fn create_owner(
@@ -107,7 +112,7 @@ pub async fn create_owner(
         append(connection, &row)?;
         Ok(Ok(id))
     };
-    let id = app.accounts.change(made).await??;
+    let id = app.accounts.change(&SettingUp, made).await??;
     app.setup.forget();
     tracing::info!(account = %name, "the first owner was set up");
     app.accounts.get(id).ok_or_else(|| OpsError::UnknownAccount(name.to_string()))

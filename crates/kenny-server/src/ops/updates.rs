@@ -8,6 +8,7 @@ use kenny_proto::UpdateId;
 use kenny_proto::api::{NewUpdate, Update, UpdateKind, UpdateList, UpdateOrigin};
 use semver::Version;
 
+use super::releases::Releases;
 use super::{Action, Operator, OpsError, Permit, RolloutError};
 use crate::app::App;
 use crate::audit::{Facts, Subject};
@@ -266,12 +267,12 @@ fn authorised(
         // Never connected: which platform it is, is seen when it registers.
         None => app.releases.all_of(version)?,
     };
-    if !app.trust.is_signed() || candidates.iter().any(|release| app.trust.names(release.sha256)) {
+    let pins_root = state.facts.as_ref().and_then(|facts| facts.pins_root());
+    if candidates.iter().any(|release| Releases::is_taken(&app.trust, release, pins_root)) {
         return Ok(());
     }
-    let why = match state.facts.as_ref().and_then(|facts| facts.pins_root()) {
-        Some(false) => return Ok(()),
-        Some(true) => "runs signed releases only",
+    let why = match pins_root {
+        Some(_) => "runs signed releases only",
         None => "has not said that it runs others",
     };
     let platforms: Vec<String> =

@@ -130,7 +130,7 @@ pub async fn invite(
     let invited =
         match ops::invitations::invite(&app, &who.operator, name, &wanted, &base_url).await {
             Ok(invited) => invited,
-            Err(error @ OpsError::RoleNeeded { .. }) => {
+            Err(error @ OpsError::Forbidden { .. }) => {
                 return Err(WebError::refused(error, PATH, "the links"));
             }
             Err(error) => return page(&app, &who, name, Some(&error)).await,

@@ -1,8 +1,8 @@
 //! Calls about agents, their updates and their tools.
 
 use kenny_proto::api::{
-    Agent, AgentCreated, AgentDetail, AgentInvited, AgentList, InvitationList, NewAgent, NewInvitation,
-    NewUpdate, ToolCall, ToolList, ToolOutcome, Update, UpdateList, UpdateRequested,
+    Agent, AgentCreated, AgentDetail, AgentInvited, AgentList, InvitationList, NewAgent,
+    NewInvitation, NewUpdate, ToolCall, ToolList, ToolOutcome, Update, UpdateList, UpdateRequested,
 };
 use kenny_proto::rollout::AgentChange;
 use kenny_proto::{AgentId, UpdateId};

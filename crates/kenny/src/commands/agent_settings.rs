@@ -2,10 +2,10 @@
 
 use kenny_proto::rollout::{AgentChange, AgentSettings, Channel};
 
+use crate::cli::rollouts::AgentSetArgs;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Output};
-use crate::cli::rollouts::AgentSetArgs;
 
 /// `kenny agent set`.
 pub async fn set(client: &Client, output: Output, args: AgentSetArgs) -> Result<(), CliError> {

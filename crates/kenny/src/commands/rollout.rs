@@ -9,10 +9,10 @@ use kenny_proto::rollout::{
 };
 
 use super::rollout_watch;
+use crate::cli::rollouts::{ChannelArgs, RolloutArgs, RolloutCommand, RolloutStartArgs, selection};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{self, Cell, Output, Palette, Table, Tone, facts};
-use crate::cli::rollouts::{ChannelArgs, RolloutArgs, RolloutCommand, RolloutStartArgs, selection};
 use crate::words;
 
 /// `kenny rollout ...`.
@@ -323,7 +323,9 @@ fn fate(member: &Member, now: Timestamp) -> (Tone, String, String) {
             WhyNever::Pinned => "pinned to another version",
             WhyNever::Held => "the version is held for it",
             WhyNever::Channel => "its channel does not take the version",
-            WhyNever::NoRelease => "there is no release for its platform",
+            WhyNever::NoRelease => {
+                "there is no release that it takes: none for its platform, or one that was withdrawn or is not signed"
+            }
             WhyNever::VersionUnknown => "its version cannot be compared",
             WhyNever::NothingKept => "it kept no version to go back to",
             WhyNever::Overtaken => "an operator or a newer rollout decides about it",

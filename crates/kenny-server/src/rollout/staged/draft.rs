@@ -22,7 +22,7 @@ pub fn of_request(
         .map_err(|_| OpsError::BadVersion(request.version.clone()))?;
     selection::check(&request.selection).map_err(RolloutError::Invalid)?;
     let strategy = strategy::of_request(request).map_err(RolloutError::Invalid)?;
-    app.releases.any(&version)?;
+    app.releases.all_of(&version)?;
     let agents = selected(app, &request.selection);
     if agents.is_empty() {
         return Err(RolloutError::NobodySelected.into());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use kenny_core::rollout::Last;
 use kenny_core::rollout::course::{Course, MemberFacts, Outcome};
-use kenny_proto::api::{UpdateKind, UpdateState};
+use kenny_proto::api::{Release, UpdateKind, UpdateState};
 use kenny_proto::rollout::RolloutKind;
 use kenny_proto::{Arch, Os};
 use semver::Version;
@@ -13,6 +13,7 @@ use semver::Version;
 use super::{Head, Member, Staged};
 use crate::app::App;
 use crate::fleet::AgentState;
+use crate::ops::releases::Releases;
 use crate::rollout::{UpdateRecord, is_version};
 
 /// What the plan of a rollout is asked with. `newer` are those that were started later. Members whose agents are gone are
@@ -46,11 +47,11 @@ pub fn gather(
     (course, members)
 }
 
-/// For which platforms there is a release: asked once per platform and not once per agent.
+/// The release for each platform: looked for once per platform and not once per agent.
 struct Platforms<'a> {
     app: &'a App,
     version: &'a Version,
-    known: HashMap<(Os, Option<Arch>), bool>,
+    known: HashMap<(Os, Option<Arch>), Option<Release>>,
 }
 
 impl<'a> Platforms<'a> {
@@ -58,14 +59,16 @@ impl<'a> Platforms<'a> {
         Self { app, version: &head.version, known: HashMap::new() }
     }
 
-    /// Of an agent that never connected it is not known which it is.
+    /// Whether there is one that the agent takes. Of an agent that never connected it is not known which it is.
     fn have(&mut self, state: &AgentState) -> bool {
         let Some(facts) = &state.facts else { return true };
         let platform = (facts.os, facts.arch);
         let Self { app, version, known } = self;
-        *known
+        known
             .entry(platform)
-            .or_insert_with(|| app.releases.find(version, platform.0, platform.1).is_ok())
+            .or_insert_with(|| app.releases.find(version, platform.0, platform.1).ok())
+            .as_ref()
+            .is_some_and(|release| Releases::is_taken(&app.trust, release, facts.pins_root()))
     }
 }
 

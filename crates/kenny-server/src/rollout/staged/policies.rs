@@ -102,7 +102,10 @@ fn newest(app: &App, channel: Channel) -> Option<(Version, Timestamp)> {
     let releases = app.releases.list();
     let versions = releases.iter().filter_map(|release| {
         let version = Version::parse(&release.version).ok()?;
-        (channel_of(&version) == channel).then_some((version, release.added_at))
+        // One that waits for its signature is published when it has it.
+        let is_published = release.withdrawn_at.is_none()
+            && (!app.trust.is_signed() || app.trust.names(release.sha256));
+        (is_published && channel_of(&version) == channel).then_some((version, release.added_at))
     });
     versions.max()
 }
@@ -116,8 +119,11 @@ async fn begin(
     now: Timestamp,
 ) -> Result<(), OpsError> {
     let wanted = version.clone();
-    let before =
-        app.store.by(&Reconciling).run(move |connection| rollout_rows::newest_of(connection, &wanted)).await?;
+    let before = app
+        .store
+        .by(&Reconciling)
+        .run(move |connection| rollout_rows::newest_of(connection, &wanted))
+        .await?;
     if before.is_some_and(|started| started >= added_at) {
         return Ok(());
     }

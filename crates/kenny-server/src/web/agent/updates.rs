@@ -37,6 +37,7 @@ pub fn update(update: &Update, open: bool, now: Timestamp) -> Markup {
                 @match update.origin {
                     UpdateOrigin::Operator => { "Asked for by an operator." }
                     UpdateOrigin::Retry => { "Tried again by the server." }
+                    UpdateOrigin::Rollout => { "Begun by a rollout." }
                     UpdateOrigin::Agent => { "Started at the PC." }
                 }
             }
