@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const AGENTS: usize = 50;
 const KILLS: usize = 20;
 /// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Rig {
     folder: PathBuf,
@@ -64,7 +64,7 @@ impl Rig {
         rig.until_ready().await;
         let said = fs_err::read_to_string(rig.folder.join("said")).unwrap();
         let at = said.find("kenny_op_").expect("the first start prints a token");
-        rig.token = said[at..].split_whitespace().next().unwrap().to_owned();
+        said[at..].split_whitespace().next().unwrap().clone_into(&mut rig.token);
         rig
     }
 

@@ -82,7 +82,7 @@ mod tests {
         };
         let (one, other) = tokio::join!(download(uplink.clone()), download(uplink));
         // 64 kB at 64 kB/s, less the last slice, whose time is nobody's to wait for.
-        let expected = Duration::from_millis(1000) - Duration::from_micros(15_625);
+        let expected = Duration::from_secs(1) - Duration::from_micros(15_625);
         assert_eq!(one.max(other).as_millis(), expected.as_millis() + 1);
         assert!(one.abs_diff(other) < Duration::from_millis(50), "neither starves");
         let began = Instant::now();

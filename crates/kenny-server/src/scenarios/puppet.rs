@@ -26,6 +26,8 @@ pub enum Manner {
     GoesBack,
     /// It is never heard of again.
     Vanishes,
+    /// It cannot fetch it the first time, which is not the version's fault.
+    Stumbles,
 }
 
 /// What it says of itself.
@@ -89,6 +91,7 @@ struct Life {
 
 /// The connection is over, or the agent.
 enum Next {
+    Stay,
     Reconnect,
     Vanish,
 }
@@ -99,7 +102,7 @@ impl Life {
             match self.connect().await {
                 Some(mut socket) => match self.serve(&mut socket).await {
                     Some(Next::Vanish) => return,
-                    Some(Next::Reconnect) | None => {}
+                    Some(Next::Stay | Next::Reconnect) | None => {}
                 },
                 None => tokio::time::sleep(AGAIN).await,
             }
@@ -128,7 +131,10 @@ impl Life {
             let frame: Value = serde_json::from_str(&text).expect("a frame");
             match frame["type"].as_str() {
                 Some("ping") => send(socket, json!({"type": "pong"})).await?,
-                Some("request") => return self.take(socket, &frame).await,
+                Some("request") => match self.take(socket, &frame).await? {
+                    Next::Stay => {}
+                    next @ (Next::Reconnect | Next::Vanish) => return Some(next),
+                },
                 _ => {}
             }
         }
@@ -136,6 +142,20 @@ impl Life {
 
     async fn take(&mut self, socket: &mut Socket, request: &Value) -> Option<Next> {
         self.begun.fetch_add(1, Ordering::SeqCst);
+        if self.manner == Manner::Stumbles {
+            self.manner = Manner::Obeys;
+            let failure = json!({"kind": "network", "detail": "the line is down"});
+            let status = json!({
+                "type": "update_status", "update_id": request["args"]["update_id"], "phase": "failed",
+                "version": request["args"]["version"], "at": Timestamp::now(), "failure": failure
+            });
+            send(socket, status).await?;
+            let error = json!({"code": "exec_failed", "message": "the line is down"});
+            let answer =
+                json!({"type": "response", "id": request["id"], "ok": false, "error": error});
+            send(socket, answer).await?;
+            return Some(Next::Stay);
+        }
         let goes_back = request["tool"] == "agent.rollback";
         let to = if goes_back { json!(self.kept) } else { request["args"]["version"].clone() };
         let report = |phase: &str, failure: Value| {
@@ -147,7 +167,7 @@ impl Life {
         };
         // What a journal says survives whatever becomes of the connection from here on.
         self.report = match self.manner {
-            Manner::Obeys | Manner::Vanishes => report("committed", Value::Null),
+            Manner::Obeys | Manner::Vanishes | Manner::Stumbles => report("committed", Value::Null),
             Manner::GoesBack => {
                 let died = json!({"kind": "candidate_died", "detail": "it ended at once"});
                 report("rolled_back", died)

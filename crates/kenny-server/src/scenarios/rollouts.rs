@@ -424,3 +424,27 @@ async fn a_channels_policy_begins_a_rollout_when_a_release_is_published_and_once
     assert_eq!(puppet.begun(), 1);
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_not_the_versions_fault_is_tried_again_and_newcomers_join() {
+    let rig = Rig::start().await;
+    rig.release("1.1.0").await;
+    let stumbler = rig.puppet("stumbler", Manner::Stumbles).await;
+    let id = rig.started(canary_first("1.1.0", "stumbler")).await;
+    let path = format!("/rollouts/{id}");
+    rig.until("/agents/stumbler", |it| it["updates"][0]["state"] == "failed").await;
+    let newcomer = rig.puppet("newcomer", Manner::Obeys).await;
+    let seen = rig.until(&path, |it| it["members"].as_array().unwrap().len() == 2).await;
+    assert_eq!(member(&seen, "newcomer")["stage"], 1, "whoever comes later is in the last");
+    assert_eq!(member(&seen, "stumbler")["state"], "in_flight", "its network is no outcome");
+    assert_eq!((stumbler.begun(), newcomer.begun()), (1, 0));
+    rig.look_in(6);
+    rig.rollout_is(&id, "completed").await;
+    assert_eq!((stumbler.begun(), newcomer.begun()), (2, 1));
+    let updates = rig.get("/agents/stumbler").await["updates"].clone();
+    let origins: Vec<&Value> =
+        updates.as_array().unwrap().iter().map(|update| &update["origin"]).collect();
+    assert_eq!(origins, ["retry", "rollout"]);
+    assert_eq!(updates[0]["rollout"], json!(id), "a retry is part of it");
+    rig.stop().await;
+}
