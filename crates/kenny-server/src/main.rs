@@ -65,7 +65,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(link) = &server.setup_link {
         lines = format!(
             "{lines}\n  Nobody has a password yet. Open this in a browser to become the owner (works once, within an hour):\n\n    \
-             {link}\n\n"
+             {link}\n"
         );
     }
     if let Some(token) = &server.operator_token {

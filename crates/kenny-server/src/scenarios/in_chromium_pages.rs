@@ -50,6 +50,18 @@ async fn a_release_is_uploaded_and_appears() {
     fs_err::write(&file, b"no agent").unwrap();
     chromium.choose_file("#file", &file).await;
     chromium.until("document.querySelector('[data-upload] .bad')").await;
+    // Dropping it is the same as choosing it.
+    chromium
+        .value(
+            "(() => { const carried = new DataTransfer(); carried.items.add(new File(['x'], 'dropped.exe'));
+             const form = document.querySelector('[data-upload]');
+             form.querySelector('[role=status]').textContent = '';
+             form.dispatchEvent(new DragEvent('drop', {dataTransfer: carried, cancelable: true, bubbles: true})); })()",
+        )
+        .await;
+    chromium
+        .until("document.querySelector('[data-upload] .bad')?.innerText.includes('Not added')")
+        .await;
     assert_eq!(chromium.value("window.notReloaded").await, true);
     rig.release("1.1.0").await;
     let _one = online(&rig, "annas-pc").await;

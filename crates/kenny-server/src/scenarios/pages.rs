@@ -218,9 +218,12 @@ async fn tokens_are_made_shown_once_and_revoked() {
     let page = browser.get("/account").await;
     page.has(&["Revoke backup", "good until"]);
     assert!(!page.text.contains(&secret));
-    let id = page.hidden("id");
+    let (id, next) = (page.hidden("id"), page.hidden("next"));
     assert_eq!(
-        browser.submit(&page, "/account/tokens/revoke", &[("id", &id)]).await.location(),
+        browser
+            .submit(&page, "/account/tokens/revoke", &[("id", &id), ("next", &next)])
+            .await
+            .location(),
         "/account"
     );
     assert_eq!(rig.call_as(&secret, "GET", "/agents", None).await.0, 401);

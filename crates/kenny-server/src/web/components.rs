@@ -51,7 +51,8 @@ pub fn ago(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) title=(utc(at)) { (ago_words(at, now)) } }
 }
 
-fn utc(at: Timestamp) -> String {
+/// A time for people, to the minute.
+pub fn utc(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 

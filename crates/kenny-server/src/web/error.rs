@@ -43,15 +43,8 @@ pub enum WebError {
     #[error(transparent)]
     Ops(#[from] OpsError),
     /// The action was refused, on a page that one goes back to.
-    #[error("{error}")]
-    Refused {
-        /// Why.
-        error: OpsError,
-        /// The page.
-        path: String,
-        /// What it is called.
-        page: String,
-    },
+    #[error("{}", .0.error)]
+    Refused(Box<Refused>),
     /// The database.
     #[error(
         "The server's database does not answer. Try again in a minute; if that does not help, look at the server's disk and its log."
@@ -59,10 +52,21 @@ pub enum WebError {
     Store(#[from] StoreError),
 }
 
+/// What was refused, and where.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    error: OpsError,
+    /// The page.
+    path: String,
+    /// What it is called.
+    page: String,
+}
+
 impl WebError {
     /// An action that was refused on this page.
     pub fn refused(error: OpsError, path: &str, page: &str) -> Self {
-        Self::Refused { error, path: path.to_owned(), page: page.to_owned() }
+        Self::Refused(Box::new(Refused { error, path: path.to_owned(), page: page.to_owned() }))
     }
 }
 
@@ -75,17 +79,15 @@ impl IntoResponse for WebError {
             Self::Program(_) => (StatusCode::BAD_REQUEST, "The program cannot be connected"),
             Self::TooMuch => (StatusCode::FORBIDDEN, "Not with your role"),
             Self::NotFound => (StatusCode::NOT_FOUND, "Nothing here"),
-            Self::Ops(error) | Self::Refused { error, .. } => {
-                let (_, status, title) = error.facts();
-                (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), title)
-            }
+            Self::Ops(error) => of(error),
+            Self::Refused(refused) => of(&refused.error),
             Self::Store(error) => {
                 tracing::warn!(%error, "a page could not be shown");
                 (StatusCode::SERVICE_UNAVAILABLE, "Not now")
             }
         };
         let (back, page) = match &self {
-            Self::Refused { path, page, .. } => (path.as_str(), format!("Back to {page}")),
+            Self::Refused(refused) => (refused.path.as_str(), format!("Back to {}", refused.page)),
             Self::NotSignedIn(_)
             | Self::ForeignForm
             | Self::Unreadable
@@ -101,6 +103,12 @@ impl IntoResponse for WebError {
         };
         Page::new(title).with_status(status).show(&card(title, &words))
     }
+}
+
+/// Status and title of a refused action.
+fn of(error: &OpsError) -> (StatusCode, &'static str) {
+    let (_, status, title) = error.facts();
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), title)
 }
 
 /// As a sentence: the API's words begin small and end without a stop.

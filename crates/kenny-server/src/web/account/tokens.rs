@@ -12,10 +12,11 @@ use maud::{Markup, html};
 use super::PATH;
 use crate::app::App;
 use crate::ops;
-use crate::web::components::{ago, csrf_field, row_action, time};
+use crate::web::components::{ago, csrf_field, time};
 use crate::web::error::WebError;
 use crate::web::forms::SignedInForm;
 use crate::web::layout::{Page, Place, card};
+use crate::web::next::LocalPath;
 use crate::web::session::SignedIn;
 
 /// For how long a token is good, in days; 0 is without an end.
@@ -29,7 +30,7 @@ pub fn section(who: &SignedIn, tokens: &[Token], now: Timestamp) -> Markup {
         section aria-labelledby="tokens" {
             h2 #tokens { "API tokens" }
             @if tokens.is_empty() { p.hint { "None. A token lets a script or the command line act for you." } }
-            @else { (list(who, tokens, now)) }
+            @else { (list(who, tokens, PATH, now)) }
             details {
                 summary { "Make a token" }
                 form.panel method="post" action="/account/tokens" {
@@ -68,8 +69,8 @@ pub const fn may(role: Role) -> &'static str {
     }
 }
 
-/// Tokens, each with a way to end it.
-pub fn list(who: &SignedIn, tokens: &[Token], now: Timestamp) -> Markup {
+/// Tokens of a page, each with a way to end it.
+pub fn list(who: &SignedIn, tokens: &[Token], page: &str, now: Timestamp) -> Markup {
     html! {
         ul.list {
             @for token in tokens {
@@ -82,7 +83,12 @@ pub fn list(who: &SignedIn, tokens: &[Token], now: Timestamp) -> Markup {
                             @if let Some(end) = token.expires_at { ", good until " (time(end)) }
                         }
                     }
-                    (row_action(&who.csrf, "/account/tokens/revoke", &token.id.to_string(), "Revoke", &format!("Revoke {}", token.name)))
+                    form method="post" action="/account/tokens/revoke" {
+                        (csrf_field(&who.csrf))
+                        input type="hidden" name="next" value=(page);
+                        input type="hidden" name="id" value=(token.id);
+                        button.danger type="submit" aria-label={ "Revoke " (token.name) } { "Revoke" }
+                    }
                 }
             }
         }
@@ -116,9 +122,12 @@ pub async fn create(State(app): State<Arc<App>>, form: SignedInForm) -> Result<R
 /// `POST /account/tokens/revoke`.
 pub async fn revoke(State(app): State<Arc<App>>, form: SignedInForm) -> Result<Response, WebError> {
     let id = form.fields.get("id").and_then(|id| id.parse().ok()).ok_or(WebError::Unreadable)?;
+    let next = LocalPath::or_home(form.fields.get("next"));
     match ops::tokens::revoke(&app, &form.who.operator, id).await {
         // Revoked meanwhile is as good.
-        Ok(()) | Err(ops::OpsError::UnknownToken(_)) => Ok(Redirect::to(PATH).into_response()),
-        Err(error) => Err(WebError::refused(error, PATH, "your account")),
+        Ok(()) | Err(ops::OpsError::UnknownToken(_)) => {
+            Ok(Redirect::to(next.as_str()).into_response())
+        }
+        Err(error) => Err(WebError::refused(error, next.as_str(), "the tokens")),
     }
 }

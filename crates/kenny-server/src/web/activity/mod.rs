@@ -13,7 +13,7 @@ use kenny_proto::api::Event;
 use kenny_proto::audit::{AuditOutcome, AuditRow};
 use maud::{Markup, html};
 
-use super::components::{ago, badge, empty, prose};
+use super::components::{ago, badge, empty, prose, utc};
 use super::error::WebError;
 use super::fields::Fields;
 use super::layout::{Page, Place};
@@ -286,6 +286,10 @@ fn facts(row: &AuditRow) -> String {
         .map(|(name, value)| match name.as_str() {
             "why" => value.clone(),
             "ms" => format!("after {value} ms"),
+            "expires_at" => match value.parse::<Timestamp>() {
+                Ok(end) => format!("good until {}", utc(end)),
+                Err(_) => format!("good until {value}"),
+            },
             name => format!("{}: {value}", name.strip_prefix("arg.").unwrap_or(name)),
         })
         .collect();

@@ -84,7 +84,7 @@ fn facts_and_news(
             section aria-labelledby="updates" {
                 h2 #updates { "Updates" }
                 @if detail.updates.is_empty() {
-                    p.hint { "None yet. What this PC should run is chosen below." }
+                    p.hint { "None yet. What this PC should run is chosen under “What to do”." }
                 } @else {
                     @for (at, update) in detail.updates.iter().enumerate() { (updates::update(update, at == 0, now)) }
                 }

@@ -45,7 +45,11 @@
         say("lost");
         // After some answers a browser does not try again by itself.
         if (source?.readyState === EventSource.CLOSED) {
-          timer = setTimeout(open, wait);
+          timer = setTimeout(() => {
+            // Where somebody is signed out meanwhile, this leads to the sign-in.
+            refresh();
+            open();
+          }, wait);
           wait = Math.min(wait * 2, 30000);
         }
       };

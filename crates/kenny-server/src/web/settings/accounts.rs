@@ -113,7 +113,7 @@ pub async fn show(
         }
         section aria-labelledby="tokens" {
             h2 #tokens { "API tokens" }
-            @if tokens.is_empty() { p.hint { "None." } } @else { (tokens::list(&who, &tokens, Timestamp::now())) }
+            @if tokens.is_empty() { p.hint { "None." } } @else { (tokens::list(&who, &tokens, &format!("{PATH}/accounts/{name}"), Timestamp::now())) }
         }
     };
     Ok(Page::new(&name).of(&who).at(Place::Settings).show(&content))

@@ -29,7 +29,12 @@ pub async fn show(State(app): State<Arc<App>>, who: SignedIn) -> Result<Response
         None
     };
     let content = html! {
-        div.title { h1 { "Settings" } }
+        div.title {
+            div {
+                h1 { "Settings" }
+                p.hint { "Your own password, second factor and tokens are in " a href="/account" { "your account" } "." }
+            }
+        }
         @match &accounts {
             Some(accounts) => { (accounts::section(&who, accounts)) }
             None => {
