@@ -188,7 +188,7 @@ impl Chromium {
 
     /// Presses Tab until the focus is on what this selector finds: everything can be reached without a mouse.
     pub async fn tab_to(&mut self, selector: &str) {
-        for _ in 0..30 {
+        for _ in 0..80 {
             if self.value(&format!("document.activeElement.matches('{selector}')")).await == true {
                 return;
             }
@@ -235,6 +235,17 @@ impl Chromium {
             self.window(width, 844).await;
             let overflow = self.value("document.documentElement.scrollWidth - innerWidth").await;
             assert!(overflow.as_i64().unwrap() <= 0, "{name} is too wide for {width}: {overflow}");
+            // What does not fit into its own frame is no wider page, and ugly all the same.
+            let boxes = ".facts > div, .panel, .card, .piece, .drop, .list > li, .releases > li, .notice, .tile";
+            let spilt = format!(
+                "[...document.querySelectorAll('{boxes}')].filter((it) => it.scrollWidth > it.clientWidth + 1)
+                 .map((it) => it.className + ': ' + it.innerText).join('; ')"
+            );
+            assert_eq!(
+                self.value(&spilt).await,
+                "",
+                "{name} at {width}: something is wider than its frame"
+            );
             for scheme in ["light", "dark"] {
                 let media = json!({"features": [
                     {"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}

@@ -107,6 +107,20 @@ async fn an_update_is_asked_for_and_watched() {
     );
     is_the_same_page(&mut chromium).await;
     chromium.picture("pc-rolled-back").await;
+
+    for minutes in [6, 31] {
+        rig.look_in(minutes);
+        let request = agent.request("agent.update").await;
+        agent.fail(&request, "preflight", "it does not load").await;
+        agent.settle().await;
+    }
+    chromium.until("document.body.innerText.includes('is not sent to this PC any more')").await;
+    is_the_same_page(&mut chromium).await;
+    chromium.picture("pc-held").await;
+    chromium.tab_to("form[action$=\"/clear-hold\"] button").await;
+    chromium.press("Enter").await;
+    agent.request("agent.update").await;
+    chromium.until("!document.querySelector('form[action$=\"/clear-hold\"]')").await;
     chromium.stop().await;
     rig.stop().await;
 }
@@ -269,6 +283,51 @@ async fn a_page_outlives_its_server_and_a_signed_out_one_leads_to_the_sign_in() 
     rig.execute("DELETE FROM sessions").await;
     rig.agent("too-late").await;
     chromium.until("location.pathname === '/login'").await;
+    chromium.stop().await;
+    rig.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium; `cargo xtask test` runs it"]
+async fn everything_is_there_without_script() {
+    let rig = Rig::start().await;
+    rig.person("anna", Role::Owner).await;
+    let mut agent = online(&rig, "annas-pc").await;
+    rig.agent("lab-01").await;
+    rig.agent("lab-02").await;
+    rig.release("1.1.0").await;
+    let mut chromium = Chromium::start().await;
+    chromium.call("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
+    chromium.open(&rig.url).await;
+    chromium.sign_in("anna").await;
+    chromium.until("document.querySelectorAll('tbody tr').length === 3").await;
+    chromium.tab_to("#q").await;
+    chromium.insert("lab").await;
+    chromium.tab_to(".search button").await;
+    chromium.press("Enter").await;
+    chromium.until("document.querySelectorAll('tbody tr').length === 2").await;
+    chromium.open(&format!("{}/agents/annas-pc", rig.url)).await;
+    chromium.until("document.querySelector('#version')").await;
+    chromium.tab_to("form[action$=\"/update\"] button").await;
+    chromium.press("Enter").await;
+    let request = agent.request("agent.update").await;
+    agent.fail(&request, "disk", "no room on the disk").await;
+    agent.settle().await;
+    chromium.open(&format!("{}/agents/annas-pc", rig.url)).await;
+    chromium.until("document.body.innerText.includes('no room on the disk')").await;
+
+    chromium.open(&format!("{}/agents/annas-pc/tools/net.dns_flush", rig.url)).await;
+    chromium.until("document.querySelector('#tool button')").await;
+    for waited_for in ["[name=confirmed]", "#result h2"] {
+        chromium.tab_to("#tool button").await;
+        chromium.press("Enter").await;
+        if waited_for == "#result h2" {
+            let request = agent.request("net.dns_flush").await;
+            agent.answer(&request, json!({"ok": true})).await;
+        }
+        chromium.until(&format!("document.querySelector('{waited_for}')")).await;
+    }
+    assert_eq!(chromium.value("typeof htmx").await, "undefined", "no script ran");
     chromium.stop().await;
     rig.stop().await;
 }

@@ -16,7 +16,7 @@ use maud::{Markup, html};
 
 use super::activity::audit_table;
 use super::components::{ago, caution, csrf_field, empty, time};
-use super::error::WebError;
+use super::error::{WebError, sentence};
 use super::fleet::{connection, platform, update_bar};
 use super::layout::{Page, Place};
 use super::live::Live;
@@ -117,9 +117,7 @@ fn news(who: &SignedIn, agent: &Agent, now: Timestamp) -> Markup {
         @if let Some(hold) = &agent.hold {
             div.notice.bad {
                 p {
-                    strong { (hold.version) " is not sent to this PC any more." } " It was tried "
-                    @if hold.attempts == 1 { "once" } @else { (hold.attempts) " times" } ", and the last time: " (hold.reason)
-                    " Held " (ago(hold.since, now)) "."
+                    strong { (hold.version) " is not sent to this PC any more." } " " (sentence(&hold.reason)) " Held " (ago(hold.since, now)) "."
                 }
                 @if who.can(Action::ClearHold) {
                     form method="post" action={"/agents/" (id) "/clear-hold"} {
