@@ -19,15 +19,29 @@ const PAUSE: &str = "pause_rollout";
 const RESUME: &str = "resume_rollout";
 const CANCEL: &str = "cancel_rollout";
 const ROLL_BACK: &str = "roll_back_rollout";
+const CHANNELS: &str = "show_channels";
+const SET_CHANNELS: &str = "set_channels";
 const ID: &str = "rollout_id";
 
 /// The tools.
-pub fn tools() -> [Tool; 8] {
+pub fn tools() -> [Tool; 10] {
     let looks = || ToolAnnotations::new().read_only(true).open_world(false);
     let changes = || ToolAnnotations::new().read_only(false).open_world(false);
     let nothing =
         object(json!({"type": "object", "properties": {}, "additionalProperties": false}));
     [
+        Tool::new(CHANNELS, "Shows what publishing a release begins by itself.", nothing.clone())
+            .with_annotations(looks()),
+        Tool::new(
+            SET_CHANNELS,
+            "Says what publishing a release begins by itself: a preset for each channel; one that is left out begins nothing.",
+            object(json!({
+                "type": "object",
+                "properties": {"stable": preset(), "beta": preset()},
+                "additionalProperties": false
+            })),
+        )
+        .with_annotations(changes().destructive(true)),
         Tool::new(LIST, "Lists the last rollouts and how their stages stand.", nothing)
             .with_annotations(looks()),
         Tool::new(SHOW, "Shows a rollout with every agent: when it gets the version, or why not.", one(&[]))
@@ -71,6 +85,13 @@ fn one(more: &[(&str, Value)]) -> JsonObject {
     schema
 }
 
+fn preset() -> Value {
+    json!({
+        "type": "string", "enum": ["careful", "normal", "now"],
+        "description": "How: careful (days, at night), normal (an afternoon), now."
+    })
+}
+
 fn wanted() -> JsonObject {
     let words =
         |what: &str| json!({"type": "array", "items": {"type": "string"}, "description": what});
@@ -92,10 +113,7 @@ fn wanted() -> JsonObject {
                 },
                 "additionalProperties": false
             },
-            "preset": {
-                "type": "string", "enum": ["careful", "normal", "now"],
-                "description": "How: careful (days, at night; the default), normal (an afternoon), now."
-            },
+            "preset": preset(),
             "allow_downgrade": {"type": "boolean", "description": "Go there even where what runs is newer."}
         },
         "required": ["version", "selection"],
@@ -113,6 +131,13 @@ pub async fn call(
     let mut args = args.clone();
     match name {
         LIST => return Some(answer(ops::rollouts::list(app, operator).await)),
+        CHANNELS => return Some(answer(ops::rollouts::channels(app, operator))),
+        SET_CHANNELS => {
+            return Some(match serde_json::from_value(Value::Object(args)) {
+                Ok(wanted) => answer(ops::rollouts::set_channels(app, operator, wanted).await),
+                Err(error) => failed("bad_args", &error.to_string()),
+            });
+        }
         PLAN | START => {
             let wanted: NewRollout = match serde_json::from_value(Value::Object(args)) {
                 Ok(wanted) => wanted,

@@ -140,14 +140,15 @@ async fn every_tool_of_mcp_keeps_to_its_role() {
             "plan_rollout",
             "start_rollout",
             "pause_rollout",
+            "show_channels",
+            "set_channels",
         ]
         .map(|name| (name, name.to_owned()));
         let all = tools.chain(own);
         for (name, spelled) in all {
             let needed = match name {
-                TELEMETRY_COLLECT | "list_agents" | "list_rollouts" | "plan_rollout" => {
-                    Role::Viewer
-                }
+                TELEMETRY_COLLECT | "list_agents" | "list_rollouts" | "plan_rollout"
+                | "show_channels" => Role::Viewer,
                 _ => Role::Operator,
             };
             let arguments = match name {
@@ -156,6 +157,7 @@ async fn every_tool_of_mcp_keeps_to_its_role() {
                     json!({"version": "1.0.0", "selection": {"everyone": true}})
                 }
                 "pause_rollout" => json!({"rollout_id": "x"}),
+                "set_channels" => json!({"stable": "careful"}),
                 _ => json!({"agent_id": "pc-1", "version": "1.0.0"}),
             };
             let message = json!({

@@ -207,7 +207,32 @@ fn word<T: serde::de::DeserializeOwned>(text: &str, known: &str) -> Result<T, St
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
+
+    fn accepted(line: &str) -> bool {
+        Cli::try_parse_from(line.split(' ')).is_ok()
+    }
+
+    #[test]
+    fn a_rollout_needs_somebody_and_settings_need_a_change() {
+        assert!(accepted("kenny rollout start 1.2.0 --to group:office --preset careful --watch"));
+        assert!(accepted("kenny rollout plan 1.2.0 --to all --strategy how.json"));
+        assert!(!accepted("kenny rollout start 1.2.0"));
+        assert!(!accepted("kenny rollout start 1.2 --to all"));
+        assert!(!accepted("kenny rollout start 1.2.0 --to all --preset brave"));
+        assert!(!accepted("kenny rollout plan 1.2.0 --to all --preset now --strategy how.json"));
+        assert!(accepted("kenny rollout resume 1.2.0 --retry-failed"));
+        assert!(accepted("kenny rollout roll-back 6f1c6f5e"));
+        assert!(accepted("kenny agent set pc-1 --owner anna --label a --label b --pin 1.2.0"));
+        assert!(!accepted("kenny agent set pc-1"));
+        assert!(!accepted("kenny agent set pc-1 --pin 1.2.0 --unpin"));
+        assert!(accepted("kenny channel") && accepted("kenny channel stable --auto careful"));
+        assert!(!accepted("kenny channel --off"));
+        assert!(!accepted("kenny channel stable --off --auto now"));
+    }
 
     #[test]
     fn who_is_meant_is_said_by_kind_and_name() {

@@ -31,6 +31,8 @@ use crate::store::rows::to_json;
 
 /// Facts that come within so long are looked at together.
 const COALESCE: Duration = Duration::from_millis(200);
+/// With many agents a look takes its time: it rests for so many times as long.
+const REST: u32 = 10;
 /// Between two looks at the clock.
 const ROUND: Duration = Duration::from_secs(1);
 /// Nothing is left unlooked at for longer, whoever forgot to tell.
@@ -303,11 +305,12 @@ impl Rollouts {
 /// Looks after all rollouts, for ever.
 pub async fn run(app: &Arc<App>) {
     let mut before = (Instant::now(), Timestamp::now());
+    let mut rest = COALESCE;
     policies::look(app, before.1).await;
     loop {
         let is_woken = tokio::select! {
             () = app.rollouts.woken.notified() => {
-                tokio::time::sleep(COALESCE).await;
+                tokio::time::sleep(rest).await;
                 true
             }
             () = tokio::time::sleep(ROUND) => false,
@@ -322,7 +325,9 @@ pub async fn run(app: &Arc<App>) {
         if is_woken {
             policies::look(app, now).await;
         }
+        let began = Instant::now();
         look(app, is_woken, now).await;
+        rest = (began.elapsed() * REST).clamp(COALESCE, ROUND);
     }
 }
 
