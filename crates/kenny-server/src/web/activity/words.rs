@@ -3,7 +3,7 @@
 use crate::events::kind;
 
 /// Kinds of events, as they are offered.
-pub const EVENTS: [(&str, &str); 17] = [
+pub const EVENTS: [(&str, &str); 28] = [
     (kind::AGENT_ONLINE, "a PC came"),
     (kind::AGENT_OFFLINE, "a PC went"),
     (kind::UPDATE_CHANGED, "an update went on"),
@@ -12,19 +12,30 @@ pub const EVENTS: [(&str, &str); 17] = [
     (kind::INTENT_CLEARED, "no version is wanted any more"),
     (kind::TOOL_CALLED, "a tool was called"),
     (kind::RELEASE_ADDED, "a release was added"),
+    (kind::RELEASE_REMOVED, "a release was removed"),
+    (kind::CHANNELS_CHANGED, "what publishing begins changed"),
+    (kind::ROLLOUT_STARTED, "a rollout began"),
+    (kind::ROLLOUT_STAGE, "a rollout reached a stage"),
+    (kind::ROLLOUT_MEMBER, "a PC of a rollout went on"),
+    (kind::ROLLOUT_PAUSED, "a rollout was paused"),
+    (kind::ROLLOUT_RESUMED, "a rollout went on"),
+    (kind::ROLLOUT_HALTED, "a rollout stopped itself"),
+    (kind::ROLLOUT_COMPLETED, "a rollout was completed"),
+    (kind::ROLLOUT_CANCELLED, "a rollout was cancelled"),
     (kind::AGENT_INVITED, "a PC was invited"),
     (kind::INVITATION_WITHDRAWN, "an invitation was withdrawn"),
     (kind::AGENT_ENROLLED, "a PC enrolled"),
     (kind::ENROLMENT_REJECTED, "a PC could not enrol"),
     (kind::AGENT_REJECTED, "a PC was turned away"),
     (kind::AGENT_CREATED, "a PC was added"),
+    (kind::AGENT_CHANGED, "the settings of a PC changed"),
     (kind::AGENT_REMOVED, "a PC was removed"),
     (kind::TRUST_CHANGED, "signatures were published"),
     (kind::TRUST_EXPIRING, "signatures come to their end"),
 ];
 
 /// Actions of the audit log, as they are offered and as rows say them.
-pub const ACTIONS: [(&str, &str); 31] = [
+pub const ACTIONS: [(&str, &str); 40] = [
     ("account.login", "signed in"),
     ("update.request", "asked for the version"),
     ("update.rollback", "sent it back"),
@@ -32,10 +43,19 @@ pub const ACTIONS: [(&str, &str); 31] = [
     ("hold.clear", "cleared the hold"),
     ("tool.call", "called"),
     ("release.add", "added a release"),
+    ("release.remove", "removed the release"),
+    ("rollout.plan", "asked what a rollout would do"),
+    ("rollout.start", "began a rollout of"),
+    ("rollout.pause", "paused the rollout"),
+    ("rollout.resume", "had the rollout go on"),
+    ("rollout.cancel", "cancelled the rollout"),
+    ("rollout.roll_back", "rolled the rollout back"),
+    ("channel.change", "changed what publishing begins"),
     ("agent.invite", "invited a PC"),
     ("agent.withdraw_invitation", "withdrew the invitation"),
     ("agent.enrol", "enrolled"),
     ("agent.create", "added a PC with a token"),
+    ("agent.change", "changed the settings of the PC"),
     ("agent.remove", "removed the PC"),
     ("account.create", "made the account"),
     ("account.change", "changed the account"),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kenny_core::health;
 use kenny_proto::api::{AgentDetail, AgentIdentity};
 use kenny_proto::frames::{Section, Status};
+use kenny_proto::rollout::Channel;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -53,6 +54,18 @@ pub fn facts(detail: &AgentDetail, now: Timestamp) -> Markup {
                         AgentIdentity::None => { "not yet: nobody opened the invitation" }
                     }
                 }))
+                @if let Some(owner) = &agent.settings.owner { (row("Owner", &html! { (owner) })) }
+                @if let Some(group) = &agent.settings.group { (row("Group", &html! { (group) })) }
+                @if !agent.settings.labels.is_empty() {
+                    (row("Labels", &html! { @for label in &agent.settings.labels { span.tag { (label) } " " } }))
+                }
+                (row("Channel", &html! {
+                    @match agent.settings.channel {
+                        Channel::Stable => { "stable" }
+                        Channel::Beta => { "beta: versions that are not finished, too" }
+                    }
+                }))
+                @if let Some(pinned) = &agent.settings.pinned { (row("Pinned to", &html! { (pinned) })) }
                 @if let Some(protocol) = &agent.protocol { (row("Protocol", &html! { (protocol) })) }
             }
         }
