@@ -120,7 +120,23 @@ async fn the_official_client_lists_and_calls_tools() {
     let client = ().serve(transport).await.unwrap();
 
     let tools = client.list_all_tools().await.unwrap();
-    let own = ["list_agents", "invite_agent", "list_invitations", "withdraw_invitation"];
+    let own = [
+        "list_agents",
+        "set_agent",
+        "show_channels",
+        "set_channels",
+        "list_rollouts",
+        "show_rollout",
+        "plan_rollout",
+        "start_rollout",
+        "pause_rollout",
+        "resume_rollout",
+        "cancel_rollout",
+        "roll_back_rollout",
+        "invite_agent",
+        "list_invitations",
+        "withdraw_invitation",
+    ];
     let mut expected: Vec<String> = own.map(str::to_owned).to_vec();
     expected.extend(CATALOGUE.iter().map(kenny_proto::tools::ToolSpec::underscore_name));
     assert_eq!(tools.iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>(), expected);

@@ -91,7 +91,7 @@ fn version_line(line: &Line<'_>, all: usize, trust: &TrustStatus, now: Timestamp
             div.head {
                 h2 { (line.version) }
                 @if line.artifacts.is_empty() { (badge("off", "not released here")) }
-                @else if line.artifacts.iter().all(|it| it.withdrawn_at.is_some()) { (badge("bad", "withdrawn")) }
+                @else if line.artifacts.iter().all(|it| it.withdrawn_at.is_some()) { (badge("crit", "withdrawn")) }
             }
             div.runs {
                 span {
