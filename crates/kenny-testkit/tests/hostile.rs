@@ -11,7 +11,6 @@ const MIX: Mix = Mix { agents: 20, attackers: 2, time: Duration::from_secs(6) };
 
 async fn survives(server: &Server) -> Result<()> {
     let report = hostile::run(server, &program("kenny-agent")?, MIX).await?;
-    println!("{report}");
     assert_eq!((report.online, report.dropped), (MIX.agents, 0), "{report}");
     assert_eq!(report.calls.1, 0, "{report}");
     assert!(report.calls.0 > 0 && report.attacks.values().all(|begun| *begun > 0), "{report}");

@@ -102,7 +102,7 @@ impl fmt::Display for Report {
 /// Attacks a server and watches its agents. `release` is an executable of an agent for slow readers to ask for.
 pub async fn run(server: &Server, release: &Path, mix: Mix) -> Result<Report> {
     let client = server.client().clone();
-    let trust = server.certificate().map(|certificate| certificate.trust()).transpose()?;
+    let trust = server.certificate().map(super::tls::Certificate::trust).transpose()?;
     let loot = loot::gather(&client, trust.as_ref(), release).await?;
     let fleet = Fleet::start(&client, trust.as_ref(), mix.agents).await?;
     let before = own_bytes(server.pid());
