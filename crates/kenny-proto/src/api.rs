@@ -90,6 +90,9 @@ pub struct Agent {
     /// What the operator says of it.
     #[serde(default)]
     pub settings: AgentSettings,
+    /// The release that it runs was withdrawn.
+    #[serde(default)]
+    pub runs_withdrawn: bool,
     /// How the PC is, by its last telemetry; absent before the first.
     #[serde(default)]
     pub health: Option<AgentHealth>,

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use jiff::Timestamp;
 use kenny_core::rollout::{Intent, Next, Pace, Standing, Tally};
 use kenny_proto::api::{
-    Agent, AgentHealth, AgentIdentity, Hold, NextAttempt, TelemetryView, Update, UpdateState,
+    Agent, AgentHealth, AgentIdentity, Hold, NextAttempt, Release, TelemetryView, Update,
+    UpdateState,
 };
 use kenny_proto::frames::Meta;
 use kenny_proto::policy::Pause;
@@ -232,8 +233,8 @@ impl AgentEntry {
         self.lock().session.clone()
     }
 
-    /// How the operator sees it.
-    pub fn view(&self, pace: &Pace, now: Timestamp) -> Agent {
+    /// How the operator sees it, where these releases were withdrawn.
+    pub fn view(&self, withdrawn: &[Release], pace: &Pace, now: Timestamp) -> Agent {
         let state = self.lock();
         let facts = state.facts.as_deref();
         let session = state.session.as_deref();
@@ -263,6 +264,11 @@ impl AgentEntry {
             paused: state.paused(now).cloned(),
             settings: (*state.settings).clone(),
             health: state.health.as_deref().cloned(),
+            runs_withdrawn: facts.is_some_and(|facts| {
+                let runs = |it: &Release| it.version == facts.version && it.os == facts.os;
+                let for_it = |it: &Release| facts.arch.is_none_or(|arch| arch == it.arch);
+                withdrawn.iter().any(|it| runs(it) && for_it(it))
+            }),
         }
     }
 }

@@ -60,7 +60,7 @@ async fn apply(
         let summary = format!("{} is described anew: {}", entry.id, words.join(", "));
         app.events.publish(kind::AGENT_CHANGED, Some(&entry.id), summary);
     }
-    Ok(entry.view(&app.pace, Timestamp::now()))
+    Ok(entry.view(&app.releases.withdrawn(), &app.pace, Timestamp::now()))
 }
 
 /// The settings after a change, and what changed in words.

@@ -20,8 +20,9 @@ use crate::store::rows::{self, AgentRow};
 pub fn list(app: &App, operator: &Operator) -> Result<AgentList, OpsError> {
     operator.may(app, Action::ListAgents, Subject::default())?;
     let now = Timestamp::now();
+    let withdrawn = app.releases.withdrawn();
     let mut agents: Vec<_> =
-        app.fleet.all().iter().map(|entry| entry.view(&app.pace, now)).collect();
+        app.fleet.all().iter().map(|entry| entry.view(&withdrawn, &app.pace, now)).collect();
     agents.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(AgentList { agents })
 }
@@ -44,7 +45,7 @@ pub async fn show(app: &App, operator: &Operator, id: &str) -> Result<AgentDetai
         let id = entry.id.clone();
         permit.read(app, move |connection| rows::telemetry(connection, &id)).await?
     };
-    let agent = entry.view(&app.pace, Timestamp::now());
+    let agent = entry.view(&app.releases.withdrawn(), &app.pace, Timestamp::now());
     Ok(AgentDetail { agent, updates, telemetry })
 }
 

@@ -65,6 +65,12 @@ impl Releases {
         list
     }
 
+    /// Those that were withdrawn, in no order.
+    pub fn withdrawn(&self) -> Vec<Release> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().filter(|release| release.withdrawn_at.is_some()).cloned().collect()
+    }
+
     /// The artifact of a version for a platform; one that was withdrawn is refused. An agent of 0.2 does not say its architecture: then it is the only
     /// one that there is, or `x86_64`.
     pub fn find(&self, version: &Version, os: Os, arch: Option<Arch>) -> Result<Release, OpsError> {

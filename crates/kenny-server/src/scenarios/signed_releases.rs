@@ -211,3 +211,39 @@ async fn a_published_release_names_whom_its_authenticode_signature_names() {
     assert_eq!(rig.get("/releases").await["releases"][0]["signer"], named);
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn who_runs_a_withdrawn_release_is_shown_and_a_rollout_to_it_begins_nothing_more() {
+    let rig = Rig::start().await;
+    let (token, away) = (rig.agent("pc-1").await, rig.agent("away").await);
+    let signer = Signer::of(&rig).await;
+    rig.published(&signer.first()).await;
+    let images = [agent_image("2.0.0", 10), agent_image("2.1.0", 10)];
+    signed(&rig, &signer, 2, &[&images[0], &images[1]]).await;
+    let _agent = rig.online_0_3("pc-1", &token, "2.1.0", json!(null)).await;
+    rig.online_0_3("away", &away, "2.0.0", json!(null)).await.hang_up().await;
+    rig.until_online("away", false).await;
+    assert_eq!(rig.agent_view("pc-1").await["runs_withdrawn"], false);
+    let wanted = json!({"version": "2.1.0", "selection": {"everyone": true}, "preset": "now"});
+    let (status, rollout) = rig.post("/rollouts", wanted.clone()).await;
+    assert_eq!(status, 201, "{rollout}");
+
+    signed(&rig, &signer, 3, &[&images[0]]).await;
+    assert_eq!(rig.agent_view("pc-1").await["runs_withdrawn"], true);
+    assert_eq!(rig.agent_view("away").await["runs_withdrawn"], false);
+    let path = format!("/rollouts/{}", rollout["id"].as_str().unwrap());
+    let done = rig.until(&path, |it| it["rollout"]["state"] == "completed").await;
+    let members = done["members"].as_array().unwrap();
+    let left_out = members.iter().find(|member| member["agent_id"] == "away").unwrap();
+    assert_eq!(left_out["when"], json!({"when": "never", "why": "no_release"}), "{done}");
+    let (status, problem) = rig.post("/rollouts", wanted).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("release_withdrawn")));
+    // Off it in one step.
+    let off = json!({
+        "version": "2.0.0", "selection": {"versions": ["2.1.0"]}, "preset": "now", "allow_downgrade": true
+    });
+    let (status, plan) = rig.post("/rollouts/plan", off).await;
+    assert_eq!((status, &plan["members"][0]["agent_id"]), (200, &json!("pc-1")), "{plan}");
+    assert_eq!(plan["members"][0]["when"]["when"], "now");
+    rig.stop().await;
+}

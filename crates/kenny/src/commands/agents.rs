@@ -106,7 +106,7 @@ fn table(agents: &[Agent], now: Timestamp) -> Table {
         let mut cells = vec![
             agent.id.as_str().into(),
             Cell::new(presence, words::presence(agent, now)),
-            versions(agent).into(),
+            versions(agent),
             platform(agent).into(),
             news(agent, now),
         ];
@@ -150,12 +150,17 @@ pub fn tone(state: UpdateState) -> Tone {
     }
 }
 
-fn versions(agent: &Agent) -> String {
+fn versions(agent: &Agent) -> Cell {
     let runs = agent.version.as_deref().unwrap_or("-");
-    match &agent.desired_version {
-        Some(desired) if Some(desired) != agent.version.as_ref() => format!("{runs} -> {desired}"),
-        _ => runs.to_owned(),
-    }
+    let (withdrawn, tone) =
+        if agent.runs_withdrawn { (" (withdrawn)", Tone::Bad) } else { ("", Tone::Plain) };
+    let text = match &agent.desired_version {
+        Some(desired) if Some(desired) != agent.version.as_ref() => {
+            format!("{runs}{withdrawn} -> {desired}")
+        }
+        Some(_) | None => format!("{runs}{withdrawn}"),
+    };
+    Cell::new(tone, text)
 }
 
 fn platform(agent: &Agent) -> String {
@@ -228,6 +233,12 @@ fn describe(detail: &AgentDetail, now: Timestamp, palette: Palette) -> String {
             text,
             "\nThe server does not send {version} to {id} until `kenny agent clear-hold {id}`. Any other version can be had \
              with `kenny update {id} --to VERSION`."
+        );
+    }
+    if let Some(version) = agent.version.as_ref().filter(|_| agent.runs_withdrawn) {
+        let _ = writeln!(
+            text,
+            "\n{version} was withdrawn. `kenny rollout start NEW --to version:{version} --preset now` takes every PC off it."
         );
     }
     if !detail.updates.is_empty() {
@@ -311,6 +322,7 @@ pub(super) mod tests {
             paused: None,
             settings: AgentSettings::default(),
             health: None,
+            runs_withdrawn: false,
         }
     }
 
@@ -390,6 +402,17 @@ pub(super) mod tests {
             describe(&detail, Timestamp::from_second(60).unwrap(), PLAIN),
             "id        new\nstate     never connected\nadded     1 min ago (1970-01-01 00:00:00Z)\nidentity  a key\n"
         );
+    }
+
+    #[test]
+    fn who_runs_a_withdrawn_release_is_shown_and_what_to_do() {
+        let agent = Agent { runs_withdrawn: true, ..agent("anna-pc", Some("1.3.0")) };
+        let now = Timestamp::from_second(60).unwrap();
+        let text = table(std::slice::from_ref(&agent), now).render(PLAIN);
+        assert!(text.contains("1.3.0 (withdrawn)"), "{text}");
+        let detail = AgentDetail { agent, updates: Vec::new(), telemetry: None };
+        let text = describe(&detail, now, PLAIN);
+        assert!(text.contains("kenny rollout start NEW --to version:1.3.0"), "{text}");
     }
 
     #[test]
