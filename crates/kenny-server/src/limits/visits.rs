@@ -72,34 +72,35 @@ impl Visits {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    fn ip(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
-    }
+    const ONE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const OTHER: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     #[test]
     fn a_source_has_so_many_at_once_and_then_one_a_second() {
         let (visits, start) = (Visits::new(3), Instant::now());
         for _ in 0..3 {
-            assert_eq!(visits.enter(ip(1), start), Ok(()));
+            assert_eq!(visits.enter(ONE, start), Ok(()));
         }
-        assert_eq!(visits.enter(ip(1), start), Err(REFILLED));
-        assert_eq!(visits.enter(ip(2), start), Ok(()), "nobody else waits");
-        assert_eq!(visits.enter(ip(1), start + REFILLED), Ok(()));
-        assert_eq!(visits.enter(ip(1), start + REFILLED), Err(REFILLED));
+        assert_eq!(visits.enter(ONE, start), Err(REFILLED));
+        assert_eq!(visits.enter(OTHER, start), Ok(()), "nobody else waits");
+        assert_eq!(visits.enter(ONE, start + REFILLED), Ok(()));
+        assert_eq!(visits.enter(ONE, start + REFILLED), Err(REFILLED));
         let later = start + 100 * REFILLED;
-        assert_eq!((0..10).filter(|_| visits.enter(ip(1), later).is_ok()).count(), 3);
+        assert_eq!((0..10).filter(|_| visits.enter(ONE, later).is_ok()).count(), 3);
     }
 
     #[test]
     fn a_crowd_of_sources_takes_bounded_memory_and_forgets_nobody_who_waits() {
         let (visits, now) = (Visits::new(2), Instant::now());
-        while visits.enter(ip(1), now).is_ok() {}
+        while visits.enter(ONE, now).is_ok() {}
         for n in 0..u32::try_from(2 * REMEMBERED).unwrap() {
             let _ = visits.enter(Some(IpAddr::from((n + 1_000_000).to_be_bytes())), now);
         }
         assert_eq!(visits.buckets().len(), REMEMBERED);
-        assert!(visits.enter(ip(1), now).is_err());
+        assert!(visits.enter(ONE, now).is_err());
     }
 }

@@ -30,7 +30,7 @@ pub fn list(app: &App, operator: &Operator) -> Result<AgentList, OpsError> {
 /// One agent by itself.
 pub fn get(app: &App, operator: &Operator, id: &str) -> Result<Agent, OpsError> {
     let permit = operator.may(app, Action::ShowAgent, Subject::agent(id))?;
-    Ok(permit.agent(app, id)?.view(&app.pace, Timestamp::now()))
+    Ok(permit.agent(app, id)?.view(&app.releases.withdrawn(), &app.pace, Timestamp::now()))
 }
 
 /// One agent with its updates and telemetry.

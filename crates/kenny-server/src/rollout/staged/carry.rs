@@ -20,7 +20,6 @@ use crate::audit::{Entry, Facts, Subject, Who, append};
 use crate::events::kind;
 use crate::fleet::{AgentEntry, AgentState, Desired};
 use crate::ops::Action;
-use crate::rollout::Reconciling;
 use crate::rollout::intent::{EndOfIntent, NewIntent};
 use crate::rollout::{Reconciling, UpdateRecord, Wanted, act, is_version};
 use crate::store::{StoreError, rollout_rows};
