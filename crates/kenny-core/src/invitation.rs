@@ -154,7 +154,8 @@ pub fn find(executable: &[u8], sha256: Sha256) -> Result<Option<Found<'_>>, Carr
     let text_at =
         footer.own_bytes.checked_next_multiple_of(CERTIFICATE_ALIGNMENT).ok_or(lengths)?;
     let text_end = text_at.checked_add(footer.text_bytes).ok_or(lengths)?;
-    if footer.text_bytes > MAX_INVITATION_BYTES || align(text_end) != footer_at {
+    let text_fits = text_end.checked_next_multiple_of(CERTIFICATE_ALIGNMENT) == Some(footer_at);
+    if footer.text_bytes > MAX_INVITATION_BYTES || !text_fits {
         return Err(lengths);
     }
     let tag = &covered_to[footer.own_bytes..];
